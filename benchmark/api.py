@@ -1,0 +1,1 @@
+"""The two calls of the Python interface."""

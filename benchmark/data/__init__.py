@@ -1,0 +1,1 @@
+"""Splits, decoding, loading and the embedded demo world."""

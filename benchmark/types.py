@@ -1,0 +1,99 @@
+"""What passes between the loader, the methods and the scorer.
+
+Nothing here imports torch: the command line reads these names before it knows whether a network is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CANVAS = 224
+"""Side of the square canvas on which images are decoded and maps are scored, in pixels."""
+
+Box = tuple[float, float, float, float]
+"""Corners ``(x0, y0, x1, y1)`` as fractions of the frame, origin at the top left."""
+
+Need = Literal["image", "audio", "objects"]
+"""What a method reads of a sample: nothing at all for the fixed controls, the objects for the demo world's oracles."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of a clip that a front-end hears.
+
+    A clip shorter than ``seconds`` is repeated until it is long enough and cut. ``anchor`` says where a longer one
+    is cut: ``"centre"`` starts at sample ``(n - need) // 2``, ``"centre-seconds"`` at
+    ``int(max(n / rate / 2 - seconds / 2, 0) * rate)`` (EZ-VSL ``audio_io.py``; rounding may differ by one sample),
+    ``"start"`` at sample 0.
+    """
+
+    seconds: float
+    anchor: Literal["centre", "centre-seconds", "start"] = "centre"
+
+
+class Frontend(Protocol):
+    """From waveforms to the spectrogram that a method wants; hashable, equal ones are computed once per batch."""
+
+    @property
+    def window(self) -> Window:
+        """The part of each clip that is handed to the call."""
+
+    def __call__(self, waveform: Tensor, rate: int) -> Tensor:
+        """``[B, N]`` samples in [-1, 1] at ``rate`` Hz to ``[B, 1, F, T]``, on the waveform's device."""
+
+
+@dataclass
+class Batch:
+    """What a method sees of a batch; floating tensors have the dtype and the device of its parameters."""
+
+    ids: list[str]
+    image: Tensor
+    """``[B, 3, 224, 224]``, ImageNet-normalised; for methods that need no image, zeros of shape ``[B, 3, 0, 0]``."""
+    audio: Tensor | None
+    """``[B, 1, F, T]``, the method's own front-end output; None for methods that need no audio."""
+    truth: Tensor | None = None
+    """``[B, 224, 224]``, for semi-supervised training only."""
+    objects: list[tuple[Box, ...]] | None = None
+    """Boxes of all visible objects, sounding or not, where the split knows them; read by the oracle controls alone."""
+
+
+@dataclass
+class Prediction:
+    """What a method says about a batch: maps at their native size, not resized, normalised or thresholded."""
+
+    map: Tensor
+    """``[B, h, w]`` raw scores, higher is louder."""
+    extra: dict[str, Tensor] = field(default_factory=dict)
+    """Further named maps ``[B, h, w]``, for example ``image_query`` of JSA."""
+    confidence: Tensor | None = None
+    """``[B]``, only where the method itself defines one."""
+
+
+@dataclass
+class Embeddings:
+    """The tensors that a method's ``similarity`` compares; the first dimension is the batch."""
+
+    image: Tensor
+    audio: Tensor
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A ``torch.nn.Module`` by duck typing; see CONTRIBUTING.md for a whole one.
+
+    Optional members: ``embed(batch) -> Embeddings`` and ``similarity(images, audios) -> Tensor`` of shape
+    ``[N, M]`` (left out where both embeddings are ``[B, D]``: cosine then), and ``score_range``, the range of the
+    raw map, for protocols with an absolute threshold.
+    """
+
+    frontend: Frontend | None
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Named scalar terms, unweighted, and their weighted sum as ``total``."""
+
+    def localize(self, batch: Batch) -> Prediction:
+        """The maps of a batch, each a function of its own sample alone."""

@@ -1,0 +1,1 @@
+"""One file per method: ``methods/jsa.py`` is ``--method jsa``."""
