@@ -6,7 +6,7 @@ Nothing here imports torch: the command line reads these names before it knows w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +52,7 @@ class Batch:
 
     ids: list[str]
     image: Tensor
-    """``[B, 3, 224, 224]``, ImageNet-normalised; for methods that need no image, zeros of shape ``[B, 3, 0, 0]``."""
+    """``[B, 3, 224, 224]``, ImageNet-normalised; ``[B, 3, 0, 0]`` for methods that need no image."""
     audio: Tensor | None
     """``[B, 1, F, T]``, the method's own front-end output; None for methods that need no audio."""
     truth: Tensor | None = None
@@ -81,19 +81,22 @@ class Embeddings:
     audio: Tensor
 
 
-@runtime_checkable
-class Method(Protocol):
-    """A ``torch.nn.Module`` by duck typing; see CONTRIBUTING.md for a whole one.
+class Localizer(Protocol):
+    """What a row of a table has to offer: a map for every sample. A ``torch.nn.Module`` by duck typing."""
+
+    frontend: Frontend | None
+
+    def localize(self, batch: Batch) -> Prediction:
+        """The maps of a batch, each a function of its own sample alone."""
+
+
+class Method(Localizer, Protocol):
+    """A localizer that can be trained; CONTRIBUTING.md shows a whole one.
 
     Optional members: ``embed(batch) -> Embeddings`` and ``similarity(images, audios) -> Tensor`` of shape
     ``[N, M]`` (left out where both embeddings are ``[B, D]``: cosine then), and ``score_range``, the range of the
     raw map, for protocols with an absolute threshold.
     """
 
-    frontend: Frontend | None
-
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Named scalar terms, unweighted, and their weighted sum as ``total``."""
-
-    def localize(self, batch: Batch) -> Prediction:
-        """The maps of a batch, each a function of its own sample alone."""
