@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent
 
 
 def home() -> Path:
-    """The folder of what can be made again (the demo world, trained checkpoints): ``$AVBENCH_HOME`` or ``~/.cache/avbench``."""
+    """Folder of what can be made again, the demo world and trained checkpoints: ``$AVBENCH_HOME``, else a cache."""
     return Path(os.environ.get("AVBENCH_HOME") or Path.home() / ".cache" / "avbench")
 
 

@@ -9,7 +9,7 @@ from avbench.types import CANVAS, Batch, Frontend, Prediction
 
 
 class FixedMap(nn.Module):
-    """Answers every sample with one map ``[224, 224]``, handed out as an expanded view: one copy, not one per sample."""
+    """Answers every sample with one map ``[224, 224]``, handed out as an expanded view of a single copy."""
 
     frontend: Frontend | None = None
     map: Tensor
@@ -24,6 +24,6 @@ class FixedMap(nn.Module):
 
 
 def offsets() -> tuple[Tensor, Tensor]:
-    """Vertical ``[224, 1]`` and horizontal ``[1, 224]`` distance of each pixel's centre from the canvas's, in pixels."""
+    """Distance of each pixel's centre from the canvas's, in pixels: down ``[224, 1]`` and right ``[1, 224]``."""
     line = torch.arange(CANVAS, dtype=torch.float32) - (CANVAS - 1) / 2
     return line[:, None], line[None, :]
