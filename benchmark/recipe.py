@@ -1,0 +1,98 @@
+"""Recipes: how a method is trained, and where each value comes from."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from avbench.errors import UsageError, unknown_name
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train one method; the values actually used. The file has the paper's and the official code's beside."""
+
+    name: str
+    """``<method>-<recipe>``, the name of the file."""
+    method: str
+    split: str
+    """The training split that it was made for; empty where any will do."""
+    selection: str
+    """How the checkpoint is chosen, written into every record that uses it."""
+    summary: str
+    epochs: int
+    batch_size: int
+    """Global, whatever the number of devices."""
+    optimizer: Literal["adam", "adamw"]
+    lr: float
+    weight_decay: float
+    schedule: Literal["constant", "one-cycle"]
+    images: Literal["squash", "crop"]
+    """``squash`` to 224 x 224 (decoded once), or shorter side 246 and a random crop (decoded each epoch)."""
+    augment: tuple[str, ...]
+    """Of flip, blur, jitter, grayscale (image) and masks (spectrogram)."""
+    method_values: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+
+def recipe_names() -> list[str]:
+    """The recipes in the package, sorted."""
+    return sorted(
+        entry.name.removesuffix(".toml") for entry in files("avbench.recipes").iterdir() if entry.name.endswith(".toml")
+    )
+
+
+def load_recipe(method: str, text: str) -> Recipe:
+    """The recipe ``text`` for ``method``: ``demo``, ``paper``, or a path to a TOML file of the same form.
+
+    Raises:
+        UsageError: for an unknown recipe, another method's, or a file with unknown or missing values.
+    """
+    if text.endswith(".toml"):
+        return _parse(Path(text).stem, _read(Path(text)), method)
+    name = f"{method}-{text}"
+    if name not in recipe_names():
+        raise unknown_name("recipe", name, recipe_names(), "avbench list recipes")
+    return _parse(name, tomllib.loads((files("avbench.recipes") / f"{name}.toml").read_text(encoding="utf-8")), method)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"expected a recipe file, found nothing at {path}") from None
+    except tomllib.TOMLDecodeError as problem:
+        raise UsageError(f"expected TOML in the recipe {path}, which has an error ({problem})") from None
+
+
+def _parse(name: str, content: dict[str, Any], method: str) -> Recipe:
+    if content.get("method") != method:
+        raise UsageError(
+            f"the recipe {name} is for {content.get('method')!r}, not for {method!r}: name one of {method}'s"
+        )
+    used = {key: _used(name, key, cell) for key, cell in content.get("values", {}).items()}
+    values = {key: _used(name, key, cell) for key, cell in content.get("method_values", {}).items()}
+    plain = {key: value for key, value in content.items() if key not in {"values", "method_values", "method"}}
+    found = {**plain, **used}
+    known = {f.name for f in fields(Recipe)} - {"name", "method", "method_values"}
+    for key in found:
+        if key not in known:
+            raise unknown_name(
+                "recipe value", key, known, f"the values are {', '.join(sorted(known))}; the file {name}"
+            )
+    missing = known - found.keys() - {"seed"}
+    if missing:
+        raise UsageError(f"the recipe {name} lacks {', '.join(sorted(missing))}: see avbench/recipes for whole ones")
+    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+    return Recipe(name=name, method=method, method_values=values, **lists)
+
+
+def _used(name: str, key: str, cell: Any) -> Any:
+    if not isinstance(cell, dict) or "used" not in cell:
+        raise UsageError(
+            f"the recipe {name} gives {key} no value: write {key} = {{ paper = ..., official = ..., used = ... }}"
+        )
+    return cell["used"]
