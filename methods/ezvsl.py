@@ -1,0 +1,110 @@
+"""EZ-VSL (Mo & Morgado, "Localizing Visual Sounds the Easy Way", ECCV 2022).
+
+Two ResNet-18: the image gives 7 x 7 unit vectors, the sound one; their cosine is the map, and the best cell's cosine
+is what the contrastive loss compares. Official code: stoneMo/EZ-VSL. Differences, by option only: ``width``,
+``pool_temperature``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from avbench.errors import UsageError
+from avbench.frontends import ScipySpectrogram
+from avbench.nets.resnet import Trunk, load_imagenet, reset_convolutions
+from avbench.registry import register_method
+from avbench.types import Batch, Embeddings, Prediction
+
+BLOCK = 64
+"""Images whose cells are compared with all sounds at once in ``similarity``: bounds the memory, changes no value."""
+
+
+@dataclass(frozen=True)
+class EZVSLConfig:
+    """Settings of EZ-VSL; defaults are the official ones."""
+
+    tau: float = 0.03  # official code: --tau
+    out_dim: int = 512  # official code: --out_dim
+    width: float = 1.0  # 1 = ResNet-18 as published; smaller for quick runs
+    pretrained: str | None = None  # of the image trunk: "imagenet" (paper), a path, or None = from scratch
+    pool_temperature: float = 0.0  # 0 = best cell (paper, eq. of the max); above 0 a soft maximum, a departure
+    retrieval: Literal["max", "avg"] = "max"  # "max" is what training compares; which one is published is unknown
+
+
+@register_method("ezvsl", config=EZVSLConfig, paper="arXiv:2203.09324", official="stoneMo/EZ-VSL")
+class EZVSL(nn.Module):
+    """EZ-VSL: cosine of the sound with each image cell, trained on the best cell of each pair."""
+
+    def __init__(self, config: EZVSLConfig) -> None:
+        super().__init__()
+        if config.tau <= 0 or config.pool_temperature < 0:
+            raise UsageError(
+                f"EZ-VSL needs tau > 0 and pool_temperature >= 0, got {config.tau} and {config.pool_temperature}"
+            )
+        self.config = config
+        self.frontend = ScipySpectrogram()
+        self.score_range = (-1 / config.tau, 1 / config.tau)
+        self.imgnet = Trunk(3, width=config.width)
+        self.img_proj = nn.Conv2d(self.imgnet.features, config.out_dim, kernel_size=1)
+        self.audnet = Trunk(1, width=config.width)
+        self.aud_proj = nn.Linear(self.audnet.features, config.out_dim)
+        self._reset()
+        if config.pretrained is not None:
+            load_imagenet(self.imgnet, config.pretrained)
+
+    def _reset(self) -> None:
+        reset_convolutions(self.img_proj)
+        nn.init.trunc_normal_(self.aud_proj.weight, mean=0.0, std=0.01)
+        for part in self.audnet.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                nn.init.normal_(part.weight, mean=1.0, std=0.02)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """As :meth:`loss`, so that wrappers for several devices see the call."""
+        return self.loss(batch)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Symmetric InfoNCE over the batch, both directions summed (not halved); scalars."""
+        cells, sounds = self._encode(batch)
+        logits = self._pool(torch.einsum("nchw,mc->nmhw", cells, sounds)) / self.config.tau
+        own = torch.arange(len(logits), device=logits.device)
+        contrastive = F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)
+        return {"contrastive": contrastive, "total": contrastive}
+
+    def localize(self, batch: Batch) -> Prediction:
+        """Cosine over ``tau`` of each sample's own cells and sound, ``[B, h, w]`` in ``score_range``."""
+        cells, sounds = self._encode(batch)
+        return Prediction(torch.einsum("nchw,nc->nhw", cells, sounds) / self.config.tau)
+
+    def embed(self, batch: Batch) -> Embeddings:
+        """Unit cells ``[B, out_dim, h, w]`` and unit sounds ``[B, out_dim]``."""
+        return Embeddings(*self._encode(batch))
+
+    def similarity(self, images: Tensor, audios: Tensor) -> Tensor:
+        """``[N, out_dim, h, w]`` cells against ``[M, out_dim]`` sounds: ``[N, M]`` cosines in [-1, 1].
+
+        ``retrieval="max"`` takes the best cell, ``"avg"`` the direction of the mean of the unit cells.
+        """
+        if self.config.retrieval == "avg":
+            return F.normalize(images.mean(dim=(2, 3)), dim=1) @ audios.T
+        best = [torch.einsum("nchw,mc->nmhw", block, audios).amax(dim=(2, 3)) for block in torch.split(images, BLOCK)]
+        return torch.cat(best)
+
+    def _encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        cells = self.img_proj(self.imgnet(batch.image))
+        sounds = self.aud_proj(self.audnet(batch.audio).amax(dim=(2, 3)))
+        return F.normalize(cells, dim=1), F.normalize(sounds, dim=1)
+
+    def _pool(self, cosines: Tensor) -> Tensor:
+        """``[N, M, h, w]`` to ``[N, M]``: the best cell, or the log of the mean exponential at ``pool_temperature``."""
+        soft = self.config.pool_temperature
+        if soft == 0:
+            return cosines.flatten(2).max(dim=2).values
+        cells = cosines.flatten(2) / soft
+        return soft * (cells.logsumexp(dim=2) - math.log(cells.shape[2]))

@@ -1,0 +1,260 @@
+"""JSA (Kim et al., "Improving Sound Source Localization with Joint Slot Attention on Image and Audio", CVPR 2025).
+
+Slot attention splits each modality into a target slot (index 0) and off-target slots; the target slots are contrasted,
+and the attention of the sound's target query over the image is the map. Official code: InhoKim429/JSA. Differences:
+evaluation mode works (the official override stands outside its class), every batch of an epoch is used (a leftover
+``break`` ends it after one), and a batch that ``reciprocal_k`` would empty of negatives is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from avbench.errors import UsageError
+from avbench.frontends import PowerSpectrogram
+from avbench.nets.resnet import STRIDE, Trunk, load_imagenet, reset_convolutions
+from avbench.nets.slot_attention import JointSlotAttention, SlotDecoder, Slots, attend
+from avbench.registry import register_method
+from avbench.types import CANVAS, Batch, Embeddings, Prediction
+
+RATE = 16_000
+"""Sampling rate for which the audio decoder's positions are counted, in Hz (official code)."""
+
+
+@dataclass(frozen=True)
+class JSAConfig:
+    """Settings of JSA; defaults are those of the official ``train_script.sh`` unless said otherwise."""
+
+    tau: float = 0.03  # --tau
+    num_slots: int = 2  # --num_slots; slot 0 is the target whatever the number
+    iters: int = 5  # --iters; supplementary, table of N
+    mask_ratio: float = 0.1  # --mask_ratio; supplementary, table of mask ratios
+    reciprocal_k: int = 20  # --reciprocal_k; 0 = no false-negative mitigation
+    lam1: float = 0.1  # weight of reconstruction, --lam1
+    lam2: float = 0.1  # weight of divergence, --lam2
+    lam3: float = 100.0  # weight of match, --lam3
+    infer_sharpening: float = 0.1  # official test script, for every model; 144k models were selected with 1.0
+    eps_test: float = 1e-7  # added to the power before the log, dataset.py of the test sets
+    eps_train: float = 1e-8  # the same while training, dataset.py of the training sets
+    dim: int = 512  # channels of tokens and slots, model_slot.py
+    width: float = 1.0  # of both trunks: 1 = ResNet-18 as published; smaller for quick runs
+    spectrogram_pool: int = 1  # 1 = as published; 2 averages 2 x 2 spectrogram cells, a departure for quick runs
+    pretrained: str | None = None  # of the image trunk: "imagenet" (official code), a path, or None = from scratch
+    decoders: bool = True  # False leaves the slot decoders out, for inference or for lam1 = 0
+
+    def __post_init__(self) -> None:
+        if min(self.tau, self.iters, self.spectrogram_pool) <= 0 or self.dim % 2 or self.reciprocal_k < 0:
+            raise UsageError(
+                "JSA needs tau, iters and spectrogram_pool above 0, an even dim and reciprocal_k >= 0, got "
+                f"{self.tau}, {self.iters}, {self.spectrogram_pool}, {self.dim} and {self.reciprocal_k}"
+            )
+        if self.num_slots < 2:
+            raise UsageError(
+                f"JSA needs a target slot and at least one off-target slot, got num_slots = {self.num_slots}"
+            )
+
+
+class ImageEncoder(Trunk):
+    """Image trunk and 1 x 1 projection."""
+
+    def __init__(self, dim: int, *, width: float) -> None:
+        super().__init__(3, width=width)
+        self.proj = nn.Conv2d(self.features, dim, kernel_size=1)
+        reset_convolutions(self.proj)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, 3, H, W]`` to ``[B, dim, ceil(H / 32), ceil(W / 32)]``, no ReLU."""
+        projected: Tensor = self.proj(super().forward(x))
+        return projected
+
+
+class AudioEncoder(Trunk):
+    """Audio trunk, 1 x 1 projection and maximum over frequency."""
+
+    def __init__(self, dim: int, *, width: float) -> None:
+        super().__init__(1, width=width, stem="conv1_1")
+        projection = nn.Conv2d(self.features, dim, kernel_size=1)
+        self.proj = nn.Sequential(projection, nn.AdaptiveMaxPool2d((1, None)), nn.Flatten(2))
+        reset_convolutions(projection)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, 1, F, T]`` to ``[B, dim, ceil(T / 32)]``, no ReLU."""
+        projected: Tensor = self.proj(super().forward(x))
+        return projected
+
+
+@register_method("jsa", config=JSAConfig, paper="CVPR 2025", official="InhoKim429/JSA")
+class JSA(nn.Module):
+    """JSA: attention of the sound's target slot over the image, trained with joint slot attention."""
+
+    score_range = (0.0, 1.0)
+
+    def __init__(self, config: JSAConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.frontend = self._frontend()
+        self.imgnet = ImageEncoder(config.dim, width=config.width)
+        self.audnet = AudioEncoder(config.dim, width=config.width)
+        self.slot_attn = JointSlotAttention(config.dim, num_slots=config.num_slots, iters=config.iters)
+        if config.decoders:
+            side = math.ceil(CANVAS / STRIDE)
+            self.img_decoder = SlotDecoder(config.dim, height=side, width=side)
+            self.aud_decoder = SlotDecoder(config.dim, height=1, width=audio_positions(self.frontend))
+            for decoder in (self.img_decoder, self.aud_decoder):
+                decoder.requires_grad_(config.lam1 != 0)  # no parameter that no loss reaches
+        if config.pretrained is not None:
+            load_imagenet(self.imgnet, config.pretrained)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch modes; the front-end's epsilon follows, as the official training and test loaders differ in it."""
+        super().train(mode)
+        self.frontend = self._frontend()
+        return self
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """As :meth:`loss`, so that wrappers for several devices see the call."""
+        return self.loss(batch)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Contrastive, match, divergence and reconstruction terms, unweighted, and their weighted total; scalars.
+
+        A term whose weight (``lam1`` reconstruction, ``lam2`` divergence, ``lam3`` match) is 0 is neither computed
+        nor named. Tokens are hidden in training mode only.
+
+        Raises:
+            UsageError: if ``reciprocal_k`` is not smaller than the batch, or the decoders cannot rebuild its tokens.
+        """
+        config = self.config
+        cells, sounds = self._tokens(batch)
+        seen = self.slot_attn.hide(cells, sounds, config.mask_ratio) if self.training else (cells, sounds)
+        image, audio = self.slot_attn(*seen)
+        terms = {"contrastive": self._contrastive(image, audio)}
+        total = terms["contrastive"]
+        if config.lam3:
+            terms["match"] = match(image, audio)
+            total = total + config.lam3 * terms["match"]
+        if config.lam2:
+            terms["divergence"] = divergence(image.slots) + divergence(audio.slots)
+            total = total + config.lam2 * terms["divergence"]
+        if config.lam1:
+            terms["reconstruction"] = self._reconstruction(image, audio, cells=cells, sounds=sounds)
+            total = total + config.lam1 * terms["reconstruction"]
+        return {**terms, "total": total}
+
+    def localize(self, batch: Batch) -> Prediction:
+        """Attention of the sound's target query over the image, ``[B, h, w]``, positive, each map summing to 1.
+
+        ``extra["image_query"]`` is the same of the image's own target query. ``confidence`` is the cosine of the two
+        target slots in [-1, 1]: our choice, since the maps are normalised per sample and the paper defines none.
+        """
+        features = self.imgnet(batch.image)
+        image, audio = self.slot_attn(_as_tokens(features), _as_tokens(self.audnet(batch.audio)))
+        sharpening, grid = self.config.infer_sharpening, (len(features), *features.shape[2:])
+        heard, seen = (
+            attend(side.queries, image.keys, sharpening=sharpening)[:, 0].reshape(grid) for side in (audio, image)
+        )
+        confidence = F.cosine_similarity(image.slots[:, 0], audio.slots[:, 0], dim=1)
+        return Prediction(heard, {"image_query": seen}, confidence)
+
+    def embed(self, batch: Batch) -> Embeddings:
+        """Target slots ``[B, dim]`` of both modalities after all updates, not normalised; compared by cosine."""
+        image, audio = self.slot_attn(*self._tokens(batch))
+        return Embeddings(image.slots[:, 0], audio.slots[:, 0])
+
+    def _frontend(self) -> PowerSpectrogram:
+        eps = self.config.eps_train if self.training else self.config.eps_test
+        return PowerSpectrogram(eps=eps, pool=self.config.spectrogram_pool)
+
+    def _tokens(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        return _as_tokens(self.imgnet(batch.image)), _as_tokens(self.audnet(batch.audio))
+
+    def _contrastive(self, image: Slots, audio: Slots) -> Tensor:
+        with torch.autocast(image.slots.device.type, enabled=False):
+            pictures, sounds = (F.normalize(_at_least_float32(s.slots[:, 0]), dim=1) for s in (image, audio))
+            return contrastive(pictures, sounds, tau=self.config.tau, reciprocal_k=self.config.reciprocal_k)
+
+    def _reconstruction(self, image: Slots, audio: Slots, *, cells: Tensor, sounds: Tensor) -> Tensor:
+        if not self.config.decoders:
+            raise UsageError("JSA was built without its decoders: train with decoders = true, or with lam1 = 0")
+        rebuilt_cells, rebuilt_sounds = self.img_decoder(image.slots), self.aud_decoder(audio.slots)
+        if rebuilt_sounds.shape != sounds.shape:
+            raise UsageError(
+                f"JSA's audio decoder rebuilds {rebuilt_sounds.shape[1]} positions, the spectrograms have "
+                f"{sounds.shape[1]}: train on the method's own front-end at {RATE} Hz"
+            )
+        return F.mse_loss(rebuilt_cells, cells.detach()) + F.mse_loss(rebuilt_sounds, sounds.detach())
+
+
+def audio_positions(frontend: PowerSpectrogram) -> int:
+    """Tokens ``T'`` that the audio trunk makes of ``frontend``'s spectrograms at 16 kHz: 16 as published."""
+    frames = int(frontend.window.seconds * RATE) // frontend.hop + 1
+    return math.ceil(frames / (frontend.pool * STRIDE))
+
+
+def contrastive(images: Tensor, audios: Tensor, *, tau: float, reciprocal_k: int) -> Tensor:
+    """InfoNCE of unit target slots ``[B, D]``, both directions summed, without the probable false negatives."""
+    similarity = images @ audios.T
+    excluded = false_negatives(images.detach(), audios.detach(), reciprocal_k)
+    logits = similarity.masked_fill(excluded, -torch.inf) / tau
+    own = torch.arange(len(logits), device=logits.device)
+    return F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)
+
+
+def false_negatives(images: Tensor, audios: Tensor, k: int) -> Tensor:
+    """Pairs that are probably of one kind: each is among the other's ``k`` nearest, by image and by sound.
+
+    Args:
+        images: ``[B, D]`` unit target slots; a sample counts among its own nearest.
+        audios: ``[B, D]``.
+        k: how many neighbours; 0 finds no pair.
+
+    Returns: boolean ``[B, B]``, symmetric, False on the diagonal.
+
+    Raises:
+        UsageError: if ``k`` is not smaller than the batch: every pair would be excluded and the loss be 0.
+    """
+    size = len(images)
+    if k == 0:
+        return torch.zeros(size, size, dtype=torch.bool, device=images.device)
+    if k >= size:
+        raise UsageError(
+            f"reciprocal_k = {k} needs batches of more than {k} samples, got {size}: lower it or raise them"
+        )
+    near = _nearest(images, k) & _nearest(audios, k)
+    return near & near.T & ~torch.eye(size, dtype=torch.bool, device=images.device)
+
+
+def _nearest(vectors: Tensor, k: int) -> Tensor:
+    similarity = vectors @ vectors.T
+    chosen = similarity.topk(k, dim=1).indices
+    return torch.zeros_like(similarity, dtype=torch.bool).scatter_(1, chosen, True)
+
+
+def match(image: Slots, audio: Slots) -> Tensor:
+    """Mean squared difference of each target's cross-modal attention from the fixed intra-modal one, both summed."""
+    heard = F.mse_loss(attend(audio.queries, image.keys)[:, 0], attend(image.queries, image.keys)[:, 0].detach())
+    seen = F.mse_loss(attend(image.queries, audio.keys)[:, 0], attend(audio.queries, audio.keys)[:, 0].detach())
+    return heard + seen
+
+
+def divergence(slots: Tensor) -> Tensor:
+    """Mean over samples and ordered pairs of different slots of their cosine's positive part; ``[B, K, D]``."""
+    unit = F.normalize(_at_least_float32(slots), dim=2)
+    number = slots.shape[1]
+    others = ~torch.eye(number, dtype=torch.bool, device=slots.device)
+    cosines = unit @ unit.mT
+    return (cosines.relu() * others).sum() / (len(slots) * number * (number - 1))
+
+
+def _as_tokens(features: Tensor) -> Tensor:
+    return features.flatten(2).mT
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
