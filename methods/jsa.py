@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -108,6 +108,8 @@ class JSA(nn.Module):
             self.aud_decoder = SlotDecoder(config.dim, height=1, width=audio_positions(self.frontend))
             for decoder in (self.img_decoder, self.aud_decoder):
                 decoder.requires_grad_(config.lam1 != 0)  # no parameter that no loss reaches
+        else:
+            self.register_load_state_dict_pre_hook(_forget_decoders)  # type: ignore[no-untyped-call]
         if config.pretrained is not None:
             load_imagenet(self.imgnet, config.pretrained)
 
@@ -189,6 +191,12 @@ class JSA(nn.Module):
                 f"{sounds.shape[1]}: train on the method's own front-end at {RATE} Hz"
             )
         return F.mse_loss(rebuilt_cells, cells.detach()) + F.mse_loss(rebuilt_sounds, sounds.detach())
+
+
+def _forget_decoders(method: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Let a model without decoders take the weights of one that was trained with them."""
+    for key in [key for key in state if key.startswith((f"{prefix}img_decoder.", f"{prefix}aud_decoder."))]:
+        del state[key]
 
 
 def audio_positions(frontend: PowerSpectrogram) -> int:

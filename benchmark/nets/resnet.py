@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights
 from torchvision.models.resnet import BasicBlock
 
+from avbench.checkpoints import load_weights
 from avbench.errors import AvbenchError, UsageError
 
 STRIDE = 32
@@ -90,9 +91,9 @@ def imagenet_weights(path: Path | None) -> dict[str, Tensor]:
         path: a file that holds them; None looks in torchvision's cache folder, then downloads them there.
 
     Raises:
-        AvbenchError: where the file is none of torchvision's ResNet-18, or nothing can be had without a path.
+        AvbenchError: where the file cannot be read or is none of a ResNet-18, or nothing can be had without a path.
     """
-    state = _published() if path is None else torch.load(path, map_location="cpu", weights_only=True)
+    state = _published() if path is None else load_weights(path).state
     source = ResNet18_Weights.IMAGENET1K_V1.url if path is None else path.name
     found = {key: value for key, value in state.items() if not key.startswith("fc.")}
     with torch.device("meta"):
