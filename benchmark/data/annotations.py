@@ -1,0 +1,187 @@
+"""Annotation files in the VGG-SS form: a JSON list of ``{"file": id, "class": name, "bbox": [[x0, y0, x1, y1], ...]}``.
+
+Four keys may be added: ``image`` and ``audio`` (names of the media files where they are not the id), ``sounding``
+(false: the sound in the clip comes from nothing in the frame; ``bbox`` may then be empty) and ``objects`` (all that
+is visible, sounding or not: a list of ``{"class": name, "bbox": [x0, y0, x1, y1], "sounding": bool}``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avbench.errors import AvbenchError, unknown_name
+from avbench.types import Box
+
+KEYS = ("file", "class", "bbox", "image", "audio", "sounding", "objects")
+REQUIRED = KEYS[:3]
+OBJECT_KEYS = ("class", "bbox", "sounding")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One entry of an annotation file; ``image`` and ``audio`` are file names without folder and suffix."""
+
+    id: str
+    label: str
+    boxes: tuple[Box, ...]
+    image: str
+    audio: str
+    sounding: bool
+    objects: tuple[Box, ...] | None
+
+
+def read_annotations(path: Path, *, official: str | None = None) -> list[Annotation]:
+    """Read an annotation file strictly, in its own order.
+
+    Args:
+        path: the JSON file.
+        official: SHA-256 of the one file whose boxes are taken as they are. VGG-SS has 14 coordinates of
+            -2.88e16 and 18 boxes of no area, which the official evaluators clip; anywhere else a box outside
+            [0, 1], of no area or with NaN is refused.
+
+    Raises:
+        AvbenchError: naming the file and the entry, for anything that is not the form above, a duplicate id, or an
+            id that is no plain file name.
+    """
+    content = _read(path)
+    entries = _parse(path, content)
+    lenient = official is not None and hashlib.sha256(content).hexdigest() == official
+    annotations = [_annotation(f"{path}, entry {i}", entry, lenient) for i, entry in enumerate(entries)]
+    seen: set[str] = set()
+    for i, annotation in enumerate(annotations):
+        if annotation.id in seen:
+            raise AvbenchError(f"{path}, entry {i}: the id {annotation.id!r} stands there twice: keep one entry per id")
+        seen.add(annotation.id)
+    return annotations
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of the bytes of ``path``.
+
+    Raises:
+        AvbenchError: if it cannot be read.
+    """
+    return hashlib.sha256(_read(path)).hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise AvbenchError(f"expected an annotation file at {path}: {problem.strerror}") from problem
+
+
+def _parse(path: Path, content: bytes) -> list[Any]:
+    try:
+        entries = json.loads(content)
+    except ValueError as problem:
+        raise AvbenchError(
+            f"{path} is not JSON or is cut off ({problem}): expected a list of entries, fetch the file again"
+        ) from problem
+    if not isinstance(entries, list):
+        raise AvbenchError(f"{path} holds {_kind(entries)} where a list of entries is expected: see the VGG-SS form")
+    if not entries:
+        raise AvbenchError(f"{path} holds an empty list: expected at least one entry")
+    return entries
+
+
+def _annotation(where: str, entry: Any, lenient: bool) -> Annotation:
+    if not isinstance(entry, dict):
+        raise AvbenchError(f"{where}: expected an object with the keys {', '.join(REQUIRED)}, got {_kind(entry)}")
+    _check_keys(where, entry, KEYS, REQUIRED)
+    name = _file_name(where, "file", entry["file"])
+    sounding = _flag(where, entry.get("sounding", True))
+    boxes = tuple(_box(where, box, lenient) for box in _list(where, "bbox", entry["bbox"]))
+    if sounding and not boxes:
+        raise AvbenchError(f'{where}: a sounding sample without any box: add one or say "sounding": false')
+    return Annotation(
+        id=name,
+        label=_text(where, "class", entry["class"]),
+        boxes=boxes,
+        image=_file_name(where, "image", entry.get("image", name)),
+        audio=_file_name(where, "audio", entry.get("audio", name)),
+        sounding=sounding,
+        objects=_objects(where, entry["objects"]) if "objects" in entry else None,
+    )
+
+
+def _objects(where: str, value: Any) -> tuple[Box, ...]:
+    boxes = []
+    for i, item in enumerate(_list(where, "objects", value)):
+        here = f"{where}, object {i}"
+        if not isinstance(item, dict):
+            raise AvbenchError(f"{here}: expected an object with the keys {', '.join(OBJECT_KEYS)}, got {_kind(item)}")
+        _check_keys(here, item, OBJECT_KEYS, OBJECT_KEYS)
+        _text(here, "class", item["class"])
+        _flag(here, item["sounding"])
+        boxes.append(_box(here, item["bbox"], False))
+    return tuple(boxes)
+
+
+def _check_keys(where: str, entry: dict[str, Any], known: Sequence[str], required: Sequence[str]) -> None:
+    for key in required:
+        if key not in entry:
+            raise AvbenchError(f"{where}: the key {key!r} is missing; an entry has {', '.join(required)}")
+    for key in entry:
+        if key not in known:
+            problem = unknown_name("annotation key", key, known, f"of {', '.join(known)} the form")
+            raise AvbenchError(f"{where}: {problem}")
+
+
+def _file_name(where: str, key: str, value: Any) -> str:
+    name = _text(where, key, value)
+    if name in {".", ".."} or any(c in name for c in "/\\\0"):
+        raise AvbenchError(
+            f"{where}: {key} {name!r} is no plain file name: give the name without folder and suffix, no '/' or '..'"
+        )
+    return name
+
+
+def _text(where: str, key: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise AvbenchError(f"{where}: expected a text under {key!r}, got {value!r}: put names in quotes")
+    return value
+
+
+def _flag(where: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise AvbenchError(f"{where}: 'sounding' is true or false, got {value!r}")
+    return value
+
+
+def _list(where: str, key: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise AvbenchError(f"{where}: expected a list under {key!r}, got {_kind(value)}")
+    return value
+
+
+def _box(where: str, value: Any, lenient: bool) -> Box:
+    numeric = isinstance(value, list) and all(type(v) in {int, float} for v in value)
+    if not numeric or len(value) != 4:
+        raise AvbenchError(f"{where}: a box is four numbers [x0, y0, x1, y1], got {value!r}")
+    x0, y0, x1, y1 = (float(v) for v in value)
+    if not lenient:
+        _check_box(where, (x0, y0, x1, y1))
+    return x0, y0, x1, y1
+
+
+def _check_box(where: str, box: Box) -> None:
+    if not all(math.isfinite(v) for v in box):
+        raise AvbenchError(f"{where}: a box holds a number that is not finite, {list(box)}: correct it")
+    if not all(0 <= v <= 1 for v in box):
+        raise AvbenchError(f"{where}: the box {list(box)} leaves the frame: coordinates are fractions in [0, 1]")
+    if box[0] >= box[2] or box[1] >= box[3]:
+        raise AvbenchError(
+            f"{where}: the box {list(box)} has no area: corners go [x0, y0, x1, y1] with x0 < x1, y0 < y1"
+        )
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object (dict)", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")

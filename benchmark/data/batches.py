@@ -1,0 +1,206 @@
+"""How decoded samples become batches on a device: worker processes, page-locked memory, a copying stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from avbench.data.audio_modes import AudioMode, altered
+from avbench.data.decoding import Pixels, Waveform, cut, decode_audio
+from avbench.data.splits import Sample
+from avbench.errors import AvbenchError, UsageError
+from avbench.types import Box, Window
+
+Failure = AvbenchError
+"""Errors travel from a worker as values: raised there, the message would arrive wrapped in a traceback."""
+
+
+Item = TypeVar("Item")
+
+
+@dataclass
+class RawBatch:
+    """Decoded samples, before normalisation and front-ends.
+
+    Attributes:
+        indices: places of the samples in ``split.samples``.
+        ids: their ids.
+        image: uint8 ``[B, 3, 224, 224]``; None where no image was needed.
+        waveforms: for each window float32 ``[B, int(seconds * rate)]``; empty where no audio was needed.
+        rate: of the waveforms in Hz; 0 where there are none.
+        objects: boxes of all visible objects per sample; None where the split does not know them.
+    """
+
+    indices: list[int]
+    ids: list[str]
+    image: Tensor | None
+    waveforms: dict[Window, Tensor] = field(default_factory=dict)
+    rate: int = 0
+    objects: list[tuple[Box, ...]] | None = None
+
+    def tensors(self) -> list[Tensor]:
+        """The image and the waveforms, as far as there are any."""
+        return [*self.waveforms.values(), *([] if self.image is None else [self.image])]
+
+    def pin_memory(self) -> RawBatch:
+        """The batch in page-locked memory, from which copies to a GPU run beside other work."""
+        return self._map(Tensor.pin_memory)
+
+    def to(self, device: torch.device) -> RawBatch:
+        """The batch on ``device``; a copy from page-locked memory is only queued when this returns."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> RawBatch:
+        image = None if self.image is None else change(self.image)
+        return replace(self, image=image, waveforms={w: change(t) for w, t in self.waveforms.items()})
+
+
+@dataclass
+class Decoded:
+    """One sample as a decoder hands it over; ``rate`` is 0 without waveforms."""
+
+    index: int
+    sample: Sample
+    image: Pixels | None
+    waveforms: dict[Window, Waveform]
+    rate: int = 0
+
+
+class Decoder(Protocol):
+    """What a worker process runs; it has to be picklable."""
+
+    def __getitem__(self, key: int) -> Decoded | Failure:
+        """The sample that ``key`` stands for."""
+
+    def __len__(self) -> int:
+        """How many keys there are."""
+
+
+def hear(
+    sample: Sample, windows: Collection[Window], *, rate: int | None, mode: AudioMode = "true", key: str = ""
+) -> tuple[dict[Window, Waveform], int]:
+    """The windows of a sample's sound and their rate; the file is decoded once.
+
+    ``mode`` and ``key`` are those of :func:`avbench.data.audio_modes.altered`, applied before the cut.
+
+    Raises:
+        AvbenchError: for a sound that cannot be decoded.
+    """
+    samples, rate = decode_audio(present(sample.audio, sample), rate=rate)
+    samples = altered(samples, mode, key=key)
+    return {w: cut(samples, rate, w) for w in windows}, rate
+
+
+def present(path: Path | None, sample: Sample) -> Path:
+    """``path``, for a sample that was loaded with media.
+
+    Raises:
+        UsageError: for one that was not.
+    """
+    if path is None:
+        raise UsageError(f"{sample.id} was loaded without media: pass --data with frames/ and audio/ in it")
+    return path
+
+
+def stream(
+    decoder: Decoder, batches: Sequence[Sequence[int]], *, workers: int, device: torch.device
+) -> Iterator[RawBatch]:
+    """Decode the keys of ``batches`` in order and bring them to ``device``.
+
+    Raises:
+        AvbenchError: for the first batch that holds a sample which cannot be decoded, after those before it were
+            yielded, or if a worker process dies.
+    """
+    pin = device.type == "cuda"
+    collated = in_workers(decoder, batches, workers=workers, gather=collate, pin=pin)
+    for item in _prefetched(collated, device) if pin else (_moved(batch, device) for batch in collated):
+        if isinstance(item, Failure):
+            raise item
+        yield item
+
+
+def collate(items: list[Decoded | Failure]) -> list[RawBatch | Failure]:
+    """Stack samples, splitting wherever the sampling rate changes; one failure takes the place of all."""
+    for item in items:
+        if isinstance(item, Failure):
+            return [item]
+    good = [item for item in items if isinstance(item, Decoded)]
+    return [_stack(list(group)) for _, group in groupby(good, key=lambda item: item.rate)]
+
+
+def _stack(items: list[Decoded]) -> RawBatch:
+    images = [item.image for item in items if item.image is not None]
+    objects = [item.sample.objects for item in items if item.sample.objects is not None]
+    return RawBatch(
+        indices=[item.index for item in items],
+        ids=[item.sample.id for item in items],
+        image=torch.from_numpy(np.stack(images)) if images else None,
+        waveforms={w: torch.from_numpy(np.stack([i.waveforms[w] for i in items])) for w in items[0].waveforms},
+        rate=items[0].rate,
+        objects=objects if len(objects) == len(items) else None,
+    )
+
+
+def in_workers(
+    decoder: Decoder,
+    batches: Sequence[Sequence[int]],
+    *,
+    workers: int,
+    gather: Callable[[list[Decoded | Failure]], list[Item]],
+    pin: bool = False,
+) -> Iterator[Item | Failure]:
+    """Decode ``batches`` of keys in order, ``gather`` each where it was decoded, and hand on what came out.
+
+    ``workers=0`` decodes in this process. A worker that dies ends the iteration with an error as a value.
+    """
+    loader: DataLoader[list[Item]] = DataLoader(
+        decoder,  # type: ignore[arg-type]
+        batch_sampler=[list(batch) for batch in batches],
+        num_workers=min(workers, len(batches)),
+        collate_fn=gather,
+        pin_memory=pin,
+        generator=torch.Generator(),  # else the loader draws from the global one, and so moves the caller's numbers
+    )
+    try:
+        for items in loader:
+            yield from items
+    except RuntimeError as problem:
+        if "DataLoader worker" not in str(problem):
+            raise
+        yield AvbenchError(f"a decoding process died ({problem}): memory may be short, use fewer --workers")
+
+
+def _moved(batch: RawBatch | Failure, device: torch.device) -> RawBatch | Failure:
+    return batch if isinstance(batch, Failure) else batch.to(device)
+
+
+def _prefetched(batches: Iterable[RawBatch | Failure], device: torch.device) -> Iterator[RawBatch | Failure]:
+    """Copy each batch on a stream of its own while the caller works on the one before."""
+    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    ahead: tuple[RawBatch | Failure, torch.cuda.Event] | None = None
+    for batch in batches:
+        with torch.cuda.stream(side):
+            copied = _moved(batch, device), side.record_event()
+        if ahead is not None:
+            yield _arrived(*ahead, device)
+        ahead = copied
+    if ahead is not None:
+        yield _arrived(*ahead, device)
+
+
+def _arrived(batch: RawBatch | Failure, copied: torch.cuda.Event, device: torch.device) -> RawBatch | Failure:
+    """Let the caller's stream wait for the copy, and the allocator know that this stream uses the memory too."""
+    current = torch.cuda.current_stream(device)
+    current.wait_event(copied)
+    if isinstance(batch, RawBatch):
+        for tensor in batch.tensors():
+            tensor.record_stream(current)
+    return batch

@@ -1,0 +1,105 @@
+"""The identical loader: every method of a run gets the same samples, decoded once, in the same order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from avbench.data.audio_modes import AudioMode, swap_partners
+from avbench.data.batches import Decoded, RawBatch, hear, present, stream
+from avbench.data.decoding import AUDIO_RATE, decode_image
+from avbench.data.splits import Sample, Split
+from avbench.errors import AvbenchError, UsageError
+from avbench.types import Need, Window
+
+__all__ = ["LoaderOptions", "RawBatch", "iterate_batches"]
+
+
+@dataclass(frozen=True)
+class LoaderOptions:
+    """How batches are made.
+
+    Attributes:
+        batch_size: samples in a batch; the last one may be smaller.
+        workers: decoding processes; 0 decodes in the caller's.
+        audio_mode: ``true``, ``silent``, ``noise`` or ``swapped``.
+        audio_rate: Hz to which sounds are resampled; None keeps each file's own, as most official loaders do.
+    """
+
+    batch_size: int = 64
+    workers: int = 0
+    audio_mode: AudioMode = "true"
+    audio_rate: int | None = AUDIO_RATE
+
+
+DEFAULTS = LoaderOptions()
+
+
+def iterate_batches(
+    split: Split,
+    indices: Sequence[int],
+    *,
+    windows: Collection[Window] = (),
+    needs: Collection[Need] = ("image", "audio"),
+    device: torch.device | str = "cpu",
+    options: LoaderOptions = DEFAULTS,
+) -> Iterator[RawBatch]:
+    """Decode ``split.samples[i]`` for ``i`` in ``indices``, in that order.
+
+    Args:
+        split: loaded with media where ``needs`` names any.
+        indices: which samples.
+        windows: the parts of each clip that front-ends want; a sound is decoded once for all of them.
+        needs: ``image`` and ``audio``; what is not named is not read.
+        device: where the batches end up; for CUDA they are copied from page-locked memory on a stream of their own
+            while the caller works on the batch before.
+        options: batch size, workers, audio mode and rate.
+
+    Yields:
+        Batches of ``options.batch_size`` samples in order. Where files keep their own rate, a batch is split
+        wherever the rate changes.
+
+    Raises:
+        AvbenchError: for a sample that cannot be decoded, after the batches before it were yielded.
+        UsageError: where the split has no media, or sounds cannot be swapped.
+    """
+    if not split.has_media and not {"image", "audio"}.isdisjoint(needs):
+        raise UsageError(f"the split {split.name} was given without media: pass --data with frames/ and audio/ in it")
+    heard = tuple(windows) if "audio" in needs else ()
+    decoder = _Decoder(split.samples, windows=heard, image="image" in needs, options=options)
+    size = options.batch_size
+    batches = [list(indices[i : i + size]) for i in range(0, len(indices), size)]
+    return stream(decoder, batches, workers=options.workers, device=torch.device(device))
+
+
+class _Decoder:
+    """Samples by index, as they are tested."""
+
+    def __init__(
+        self, samples: tuple[Sample, ...], *, windows: tuple[Window, ...], image: bool, options: LoaderOptions
+    ) -> None:
+        self.samples, self.windows, self.image, self.options = samples, windows, image, options
+        swapped = windows and options.audio_mode == "swapped"
+        self.partners = swap_partners(samples) if swapped else range(len(samples))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Decoded | AvbenchError:
+        try:
+            return self._decode(index)
+        except AvbenchError as problem:
+            return problem
+
+    def _decode(self, index: int) -> Decoded:
+        sample, options = self.samples[index], self.options
+        image = decode_image(present(sample.image, sample)) if self.image else None
+        if not self.windows:
+            return Decoded(index, sample, image, {})
+        source = self.samples[self.partners[index]]
+        sounds, rate = hear(
+            source, self.windows, rate=options.audio_rate, mode=options.audio_mode, key=sample.id
+        )  # fmt: skip
+        return Decoded(index, sample, image, sounds, rate)

@@ -1,0 +1,313 @@
+"""Splits: named lists of samples with their truth, and a hash that says which list it was.
+
+A built-in split is a TOML file in ``avbench.splits``; a user's own is a YAML file. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from avbench.data.annotations import Annotation, file_hash, read_annotations
+from avbench.errors import AvbenchError, UsageError, unknown_name
+from avbench.types import Box
+
+IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg")
+AUDIO_SUFFIXES = (".wav", ".flac")
+TRUTH_RULE = "vggss-union"
+"""Boxes clipped to [0, 1], times 224, truncated, half-open, their union (EZ-VSL ``datasets.py``)."""
+
+YAML_KEYS = ("name", "format", "annotations", "frames", "audio")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with one sound.
+
+    Attributes:
+        image: where the picture should lie, present or not; None where the split was loaded without media.
+        audio: the same for the sound.
+        boxes: of the sounding object, as the annotation file has them.
+        sounding: False where the sound comes from nothing in the frame.
+        mask: a picture of the sounding pixels, where the media bring one.
+        objects: boxes of all that is visible, sounding or not, where the split knows them.
+        group: the image's name: samples of one image with different sounds share it.
+        sound: the sound's name: samples that share it hear the same.
+    """
+
+    id: str
+    image: Path | None
+    audio: Path | None
+    boxes: tuple[Box, ...]
+    label: str | None = None
+    sounding: bool = True
+    mask: Path | None = None
+    objects: tuple[Box, ...] | None = None
+    group: str = ""
+    sound: str = ""
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """What is known of a built-in split without reading its annotations."""
+
+    name: str
+    title: str
+    kind: str
+    n: int
+    sha256: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """A list of samples.
+
+    Attributes:
+        sha256: hash over ids, boxes, labels, sounding flags and media names of the *whole* list: the same wherever
+            the media lie, and unchanged when missing media reduce ``samples``.
+        n: length of the whole list.
+        has_media: whether folders of media were named and found.
+        partial: whether ``samples`` is less than the list (``--allow-missing``).
+    """
+
+    name: str
+    title: str
+    samples: tuple[Sample, ...]
+    sha256: str
+    n: int
+    truth_rule: str
+    has_media: bool
+    source: str
+    partial: bool = False
+
+
+@dataclass(frozen=True)
+class MediaFolders:
+    """Where pictures, sounds and masks of a split lie."""
+
+    frames: Path
+    audio: Path
+    masks: Path
+
+    @classmethod
+    def below(cls, root: Path) -> MediaFolders:
+        """The layout of the official code: ``frames/<id>.jpg``, ``audio/<id>.wav``, here also ``masks/<id>.png``."""
+        return cls(root / "frames", root / "audio", root / "masks")
+
+
+def split_names() -> list[str]:
+    """Names of the built-in splits, sorted."""
+    return sorted(_definitions())
+
+
+def split_summary(name: str) -> SplitSummary:
+    """What is known of the built-in split ``name`` from its definition alone.
+
+    Raises:
+        UsageError: for an unknown name, with the closest ones.
+    """
+    values = _definition(name)
+    return SplitSummary(name, values["title"], values["kind"], values["n"], values["sha256"], values["source"])
+
+
+def load_split(
+    name_or_yaml: str, *, metadata: Path | None = None, data: Path | None = None, draw: bool = True
+) -> Split:
+    """Load a split, complete and verified.
+
+    Args:
+        name_or_yaml: a built-in name, or the path of a YAML file with the keys ``name``, ``format: vggss``,
+            ``annotations``, ``frames`` and ``audio``; its paths are relative to the file itself.
+        metadata: folder of the official annotation files, searched by name; needed by the ``vggss`` family.
+        data: folder that holds ``frames/`` and ``audio/``; overrides the base of a YAML file's folders. Without it
+            (and without a YAML file) the split has truth but no media, which is enough for the fixed controls.
+        draw: False describes a demo split (``n``, ``sha256``, no samples) without drawing it first.
+
+    Raises:
+        UsageError: for an unknown name or key, a missing argument, a folder that is not there.
+        AvbenchError: for annotations that are not what the definition says, or cannot be read.
+    """
+    if Path(name_or_yaml).suffix in {".yaml", ".yml"}:
+        return _load_yaml(Path(name_or_yaml), data)
+    values = _definition(name_or_yaml)
+    if values["kind"] == "demo":
+        return _load_demo(name_or_yaml, values, data=data, draw=draw)
+    return _load_vggss(name_or_yaml, values, metadata=metadata, data=data)
+
+
+def content_hash(annotations: Iterable[Annotation]) -> str:
+    """SHA-256 of ``[id, boxes, label, sounding, image, audio]`` of all entries in order, as compact JSON."""
+    rows = [[a.id, a.boxes, a.label, a.sounding, a.image, a.audio] for a in annotations]
+    return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()
+
+
+@cache
+def _definitions() -> dict[str, Any]:
+    from importlib.resources import files
+
+    return {f.name.removesuffix(".toml"): f for f in files("avbench.splits").iterdir() if f.name.endswith(".toml")}
+
+
+@cache
+def _definition(name: str) -> dict[str, Any]:
+    import tomllib
+
+    known = _definitions()
+    if name not in known:
+        raise unknown_name("split", name, known, "avbench list splits")
+    return tomllib.loads(known[name].read_text(encoding="utf-8"))
+
+
+def _load_vggss(name: str, values: dict[str, Any], *, metadata: Path | None, data: Path | None) -> Split:
+    if metadata is None:
+        raise UsageError(f"the split {name} needs the official file {values['file']}: pass --metadata DIR")
+    path = _official_file(metadata, values["file"], values["file_sha256"])
+    annotations = read_annotations(path, official=values["file_sha256"])
+    if "list" in values:
+        listed = _official_file(metadata, values["list"], values["list_sha256"])
+        by_id = {a.id: a for a in annotations}
+        annotations = [by_id[line] for line in listed.read_text(encoding="utf-8").splitlines()]
+    _verify(name, values, annotations, "avbench's definition is broken, report it")
+    folders = _data_folders(data) if data is not None else None
+    return _build(name, values["title"], annotations, folders=folders, source=values["source"])
+
+
+def _load_demo(name: str, values: dict[str, Any], *, data: Path | None, draw: bool) -> Split:
+    if data is not None:
+        raise UsageError(f"the split {name} brings its own media: leave --data out")
+    if not draw:
+        title, source = values["title"], values["source"]
+        return Split(name, title, (), values["sha256"], values["n"], TRUTH_RULE, has_media=True, source=source)
+    from avbench.data.demo import ensure_demo
+
+    root: Path = ensure_demo(name)
+    annotations = read_annotations(root / "annotations.json")
+    _verify(name, values, annotations, f"delete {root}, it is drawn again")
+    return _build(name, values["title"], annotations, folders=MediaFolders.below(root), source=values["source"])
+
+
+def _load_yaml(path: Path, data: Path | None) -> Split:
+    values = _read_yaml(path)
+    base = path.parent
+    media = data if data is not None else base
+    if data is not None and not data.is_dir():
+        raise UsageError(f"expected the folder of media at {data}, found none: check --data")
+    folders = MediaFolders(media / values["frames"], media / values["audio"], media / "masks")
+    official = _definition("vggss")["file_sha256"]
+    annotations = read_annotations(base / values["annotations"], official=official)
+    return _build(values["name"], values["name"], annotations, folders=folders, source=str(path))
+
+
+def _read_yaml(path: Path) -> dict[str, str]:
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise UsageError(f"expected a split file at {path}: {problem.strerror}") from problem
+    except (yaml.YAMLError, ValueError) as problem:
+        raise UsageError(f"{path} is not YAML ({' '.join(str(problem).split())}): correct it") from problem
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} holds no keys: expected {', '.join(YAML_KEYS)}")
+    _check_yaml(path, values)
+    return values
+
+
+def _check_yaml(path: Path, values: dict[Any, Any]) -> None:
+    for key in values:
+        if key not in YAML_KEYS:
+            problem = unknown_name("key of a split file", str(key), YAML_KEYS, f"of {', '.join(YAML_KEYS)} the form")
+            raise UsageError(f"{path}: {problem}")
+    for key in YAML_KEYS:
+        if not isinstance(values.get(key), str):
+            came = f"got {values[key]!r}" if key in values else "it is missing"
+            raise UsageError(f"{path}: expected a text under {key!r}, {came}; the keys are {', '.join(YAML_KEYS)}")
+    if values["format"] != "vggss":
+        raise UsageError(f"{path}: the format {values['format']!r} is unknown: write format: vggss")
+    if values["name"] in _definitions():
+        raise UsageError(f"{path}: the name {values['name']!r} belongs to a built-in split: choose another")
+
+
+def _official_file(metadata: Path, name: str, sha256: str) -> Path:
+    """The file ``name`` with hash ``sha256`` in ``metadata``, in its ``vggss/`` or anywhere below."""
+    if not metadata.exists():
+        raise UsageError(f"expected the folder of official files at {metadata}, found nothing: check --metadata")
+    found = [p for p in (metadata, metadata / name, metadata / "vggss" / name) if p.name == name and p.is_file()]
+    found = found or sorted(metadata.rglob(name))
+    if not found:
+        raise AvbenchError(
+            f"there is no {name} in {metadata} or below: take it from the official repository (LVS, EZ-VSL)"
+        )
+    for path in found:
+        if file_hash(path) == sha256:
+            return path
+    raise AvbenchError(
+        f"{found[0]} is not the official {name}: expected SHA-256 {sha256[:16]}..., got {file_hash(found[0])[:16]}...; "
+        "fetch it again from the official repository, or describe your own version in a YAML file"
+    )
+
+
+def _verify(name: str, values: dict[str, Any], annotations: list[Annotation], remedy: str) -> None:
+    came = content_hash(annotations)
+    if len(annotations) != values["n"] or came != values["sha256"]:
+        raise AvbenchError(
+            f"the split {name} has {values['n']} samples of hash {values['sha256'][:16]}..., "
+            f"got {len(annotations)} of hash {came[:16]}...: {remedy}"
+        )
+
+
+def _data_folders(root: Path) -> MediaFolders:
+    if not root.is_dir():
+        raise UsageError(f"expected the folder of media at {root}, found none: check --data")
+    folders = MediaFolders.below(root)
+    if not folders.frames.is_dir() and not folders.audio.is_dir():
+        inside = ", ".join(sorted(p.name for p in root.iterdir())[:5]) or "nothing"
+        raise UsageError(f"expected frames/ and audio/ in {root}, found {inside}: point --data at their parent")
+    return folders
+
+
+def _build(name: str, title: str, annotations: list[Annotation], *, folders: MediaFolders | None, source: str) -> Split:
+    find = _Finder(folders)
+    samples = tuple(find.sample(a) for a in annotations)
+    return Split(
+        name=name,
+        title=title,
+        samples=samples,
+        sha256=content_hash(annotations),
+        n=len(samples),
+        truth_rule=TRUTH_RULE,
+        has_media=folders is not None and (folders.frames.is_dir() or folders.audio.is_dir()),
+        source=source,
+    )
+
+
+class _Finder:
+    """Finds media files by name, listing each folder once."""
+
+    def __init__(self, folders: MediaFolders | None) -> None:
+        self.folders = folders
+        self.images = _listing(folders.frames, IMAGE_SUFFIXES) if folders else {}
+        self.sounds = _listing(folders.audio, AUDIO_SUFFIXES) if folders else {}
+        self.masks = _listing(folders.masks, (".png",)) if folders else {}
+
+    def sample(self, a: Annotation) -> Sample:
+        image, audio, mask = None, None, None
+        if self.folders is not None:
+            image = self.folders.frames / self.images.get(a.image, a.image + IMAGE_SUFFIXES[0])
+            audio = self.folders.audio / self.sounds.get(a.audio, a.audio + AUDIO_SUFFIXES[0])
+            mask = self.folders.masks / self.masks[a.id] if a.id in self.masks else None
+        return Sample(
+            a.id, image, audio, a.boxes, a.label, a.sounding, mask, a.objects, group=a.image, sound=a.audio
+        )  # fmt: skip
+
+
+def _listing(folder: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
+    """File name per stem; of several suffixes the first in ``suffixes`` wins."""
+    names = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
+    return {n.removesuffix(s): n for s in reversed(suffixes) for n in names if n.endswith(s)}
