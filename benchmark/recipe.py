@@ -45,6 +45,12 @@ def recipe_names() -> list[str]:
     )
 
 
+def recipe_summaries() -> list[tuple[str, ...]]:
+    """Name and summary of each recipe in the package."""
+    texts = [(name, (files("avbench.recipes") / f"{name}.toml").read_text(encoding="utf-8")) for name in recipe_names()]
+    return [(name, str(tomllib.loads(text)["summary"])) for name, text in texts]
+
+
 def load_recipe(method: str, text: str) -> Recipe:
     """The recipe ``text`` for ``method``: ``demo``, ``paper``, or a path to a TOML file of the same form.
 

@@ -1,0 +1,71 @@
+"""The command line: finds the subcommand, turns errors into one sentence and an exit code. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import avbench
+from avbench.errors import AvbenchError
+
+COMMANDS = {
+    "run": ("running", "evaluate methods on splits and print the table"),
+    "train": ("training", "train a method by a recipe"),
+    "localize": ("localizing", "draw where a method hears the sound in one image"),
+    "list": ("listing", "list methods, splits, protocols, metrics, controls or recipes"),
+    "demo-sheet": ("demo_sheet", "draw a contact sheet of a demo split"),
+}
+"""Subcommand -> module in avbench.commands, and what it is for."""
+
+EXAMPLES = """\
+examples:
+  avbench run --method jsa --split demo              train on the embedded world, evaluate, print the table
+  avbench run --method jsa,ezvsl --split demo --json
+  avbench run --method disc,square,whole --split vggss --metadata DIR
+  avbench run --method jsa --split vggss --metadata DIR --data ROOT --checkpoint jsa.pth
+  avbench list methods
+  avbench COMMAND --help                             all options of a command, with examples
+"""
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``avbench ARGUMENTS`` and return its exit code: 0 done, 1 work incomplete, 2 usage, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] not in COMMANDS:
+        return _top_level(given)
+    command = importlib.import_module(f"avbench.commands.{COMMANDS[given[0]][0]}")
+    try:
+        return int(command.main(given[1:]))
+    except AvbenchError as problem:
+        print(f"avbench: {problem}", file=sys.stderr)
+        return problem.exit_code
+    except KeyboardInterrupt:
+        print(
+            "avbench: interrupted; what was finished is kept, and the same command goes on from there", file=sys.stderr
+        )
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _top_level(given: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="avbench",
+        description="The referee of self-supervised audio-visual sound source localization.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", "-V", action="version", version=f"avbench {avbench.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND")
+    for name, (_, purpose) in COMMANDS.items():
+        commands.add_parser(name, help=purpose, add_help=False)
+    parser.parse_args(given)
+    parser.print_help()
+    return 0

@@ -1,0 +1,1 @@
+"""The subcommands of ``avbench``, one module each, imported when asked for."""

@@ -1,0 +1,96 @@
+"""``avbench list``: what there is, without importing torch."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+EXAMPLES = """\
+examples:
+  avbench list methods
+  avbench list splits --show demo       draws a contact sheet of the split
+  avbench list protocols
+"""
+
+
+def main(given: Sequence[str]) -> int:
+    """Run the subcommand; the exit code is 0."""
+    parser = argparse.ArgumentParser(
+        prog="avbench list",
+        description="List what there is.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", choices=sorted(LISTS))
+    parser.add_argument("--show", metavar="SPLIT", help="with splits: draw a contact sheet of a demo split")
+    options = parser.parse_args(list(given))
+    if options.show:
+        from avbench.commands import demo_sheet
+
+        return demo_sheet.main(["--split", options.show])
+    _print(LISTS[options.what]())
+    return 0
+
+
+def _print(lines: list[tuple[str, ...]]) -> None:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]) - 1)]
+    for line in lines:
+        padded = [cell.ljust(width) for cell, width in zip(line, widths, strict=False)]
+        sys.stdout.write("  ".join([*padded, line[-1]]).rstrip() + "\n")
+
+
+def _methods() -> list[tuple[str, ...]]:
+    return _described(control=False)
+
+
+def _controls() -> list[tuple[str, ...]]:
+    modes = [
+        (f"--audio {mode}", "any", f"the same method with {mode} audio") for mode in ("silent", "noise", "swapped")
+    ]
+    return [*_described(control=True), *modes]
+
+
+def _described(*, control: bool) -> list[tuple[str, ...]]:
+    from avbench.registry import describe, find_method, method_names
+
+    refs = [find_method(name) for name in method_names()]
+    infos = [(ref, describe(ref)) for ref in refs]
+    return [(ref.name, ref.origin, info.summary) for ref, info in infos if info.control == control]
+
+
+def _splits() -> list[tuple[str, ...]]:
+    from avbench.data.splits import split_names, split_summary
+
+    found = [split_summary(name) for name in split_names()]
+    return [(split.name, str(split.n), split.sha256[:12], split.title) for split in found]
+
+
+def _protocols() -> list[tuple[str, ...]]:
+    from avbench.metrics.protocols import PROTOCOLS
+
+    return [(name, f"v{protocol.version}", protocol.summary) for name, protocol in PROTOCOLS.items()]
+
+
+def _metrics() -> list[tuple[str, ...]]:
+    from avbench.metrics.catalogue import METRICS
+
+    return [
+        (name, metric.display, f"{metric.direction} is better", metric.reference) for name, metric in METRICS.items()
+    ]
+
+
+def _recipes() -> list[tuple[str, ...]]:
+    from avbench.recipe import recipe_summaries
+
+    return recipe_summaries()
+
+
+LISTS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
+    "methods": _methods,
+    "splits": _splits,
+    "protocols": _protocols,
+    "metrics": _metrics,
+    "controls": _controls,
+    "recipes": _recipes,
+}

@@ -1,0 +1,186 @@
+"""``avbench run``: evaluate methods on splits and print the table."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from jsonargparse import ArgumentParser, Namespace
+
+from avbench.commands.shared import bar, command_parser, log, names, optional_path, parse, per_method, settings_of
+from avbench.data.splits import split_names, split_summary
+from avbench.errors import UsageError, unknown_name
+from avbench.metrics.protocols import PROTOCOLS
+from avbench.records import Record
+from avbench.request import AudioMode, MethodRequest, Refinement, Settings
+from avbench.runner import Outcome, Places, request_for, run
+
+CONTROLS = ("whole", "square", "disc")
+"""Rows of every table: they need no media."""
+DEMO_CONTROLS = ("random", "training-prior", "oracle-all", "oracle-largest")
+
+EXAMPLES = """\
+  avbench run --method jsa --split demo
+  avbench run --method jsa,ezvsl,disc --split demo,demo-extended --json
+  avbench run --method ezvsl --split demo --audio swapped
+  avbench run --method jsa --split demo --refine iqr --protocol common,jsa
+  avbench run --method disc,square,whole --split vggss --metadata DIR
+  avbench run --method jsa --split vggss --metadata DIR --data ROOT --checkpoint jsa.pth --out table.md
+  avbench run --method path/to/file.py:Name --split my.yaml --checkpoint mine/ --set tau=0.05
+"""
+
+
+def main(given: Sequence[str]) -> int:
+    """Run the subcommand; the exit code is 0."""
+    options = parse(_parser(), given)
+    settings = _settings(options, "avbench run " + " ".join(given))
+    places = Places(optional_path(options.metadata), optional_path(options.data))
+    _check_out(options.out)
+    records: list[Record] = []
+    for split in names(options.split, "split"):
+        outcome = run(_requests(options, split), split, places, settings, bar)
+        records += outcome.records
+        if not options.json:
+            _show(outcome)
+    if options.json:
+        json.dump([record.as_json() for record in records], sys.stdout, indent=1)
+        print()
+    if options.out:
+        _write_table(records, Path(options.out))
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = command_parser("run", "Evaluate methods on splits: one decode pass for all methods of a split.", EXAMPLES)
+    what = parser.add_argument_group("what is evaluated")
+    what.add_argument("--method", required=True, type=str, help="names, or path/to/file.py:Name, separated by commas")
+    what.add_argument(
+        "--split", required=True, type=str, help="names, or YAML files of your own sets, separated by commas"
+    )
+    what.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="[METHOD=]PATH",
+        help="trained weights, ours or the authors'",
+    )
+    what.add_argument("--set", action="append", default=[], metavar="[METHOD.]KEY=VALUE", help="a setting of a method")
+    what.add_argument("--controls", type=bool, default=True, help="add the control rows to the table (default: true)")
+    where = parser.add_argument_group("where the data stand")
+    where.add_argument(
+        "--metadata", type=str, default=None, metavar="DIR", help="folder with the official annotation files"
+    )
+    where.add_argument("--data", type=str, default=None, metavar="ROOT", help="folder with frames/ and audio/")
+    where.add_argument("--allow-missing", action="store_true", help="score what is there; the result is marked partial")
+    how = parser.add_argument_group("how it is measured")
+    how.add_argument("--protocol", type=str, default=None, help="names, separated by commas (default: common)")
+    how.add_argument("--audio", choices=get_args(AudioMode), default="true", help="what the method hears")
+    how.add_argument("--audio-rate", type=str, default="16000", help="Hz, or native as the official loaders do")
+    how.add_argument(
+        "--refine", type=str, default="none", help="none, ogl, iqr, or ogl,iqr: further rows of fused maps"
+    )
+    how.add_argument("--retrieval", action="store_true", help="also report cross-modal retrieval")
+    speed = parser.add_argument_group("where it runs")
+    speed.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1")
+    speed.add_argument("--batch-size", type=int, default=32)
+    speed.add_argument("--workers", type=int, default=None, help="decoding processes (default: by the machine)")
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="print one JSON array on stdout and nothing else there")
+    output.add_argument(
+        "--out", type=str, default=None, metavar="FILE", help="also write the table as .md, .csv or .tex"
+    )
+    output.add_argument("--pictures", type=bool, default=True, help="draw the picture grid (default: true)")
+    output.add_argument(
+        "--runs", type=str, default="runs", metavar="DIR", help="folder of predictions, records and pictures"
+    )
+    return parser
+
+
+def _settings(options: Namespace, command: str) -> Settings:
+    return Settings(
+        protocols=_protocols(options),
+        audio=options.audio,
+        audio_rate=_rate(options.audio_rate),
+        refine=_refinements(options.refine),
+        retrieval=options.retrieval,
+        allow_missing=options.allow_missing,
+        device=options.device,
+        batch_size=options.batch_size,
+        workers=options.workers,
+        pictures=options.pictures,
+        runs=Path(options.runs),
+        command=command,
+    )
+
+
+def _protocols(options: Namespace) -> tuple[str, ...]:
+    """Those asked for; by default ``common``, and with a refinement the protocol that defines its fusion."""
+    if options.protocol is None:
+        fusing = {"ogl": "ezvsl", "iqr": "jsa"}
+        return ("common", *(fusing[part] for part in _refinements(options.refine)))
+    protocols = tuple(names(options.protocol, "protocol"))
+    for protocol in protocols:
+        if protocol not in PROTOCOLS:
+            raise unknown_name("protocol", protocol, PROTOCOLS, "avbench list protocols")
+    return protocols
+
+
+def _rate(text: str) -> int | None:
+    if text == "native":
+        return None
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"expected --audio-rate native or a rate in Hz such as 16000, got {text!r}")
+
+
+def _refinements(text: str) -> tuple[Refinement, ...]:
+    parts = names(text, "refinement")
+    unknown = [part for part in parts if part not in get_args(Refinement)]
+    if unknown or ("none" in parts and len(parts) > 1):
+        raise UsageError(f"expected --refine none, ogl, iqr or ogl,iqr, got {text!r}")
+    return tuple(part for part in get_args(Refinement) if part in parts and part != "none")
+
+
+def _requests(options: Namespace, split: str) -> list[MethodRequest]:
+    methods = names(options.method, "method")
+    checkpoints = per_method(options.checkpoint, methods, "--checkpoint")
+    overrides = settings_of(options.set, methods)
+    requests = []
+    for method in methods:
+        given = checkpoints[method]
+        if len(given) > 1:
+            raise UsageError(f"{method} was given {len(given)} checkpoints: give one, or run twice")
+        requests.append(request_for(method, Path(given[0]) if given else None, overrides[method]))
+    if options.controls:
+        extra = CONTROLS + (DEMO_CONTROLS if _is_demo(split) else ())
+        requests += [request_for(name, None, {}) for name in extra if name not in methods]
+    return requests
+
+
+def _is_demo(split: str) -> bool:
+    return split in split_names() and split_summary(split).kind == "demo"
+
+
+def _show(outcome: Outcome) -> None:
+    from avbench.leaderboards.terminal import print_table
+
+    print_table(outcome.records)
+    log(f"records: {outcome.records[0].path.parent}")
+    if outcome.picture:
+        log(f"pictures: {outcome.picture}")
+
+
+def _check_out(out: str | None) -> None:
+    if out is not None and Path(out).suffix not in {".md", ".csv", ".tex"}:
+        raise UsageError(f"expected --out FILE ending in .md, .csv or .tex, got {out!r}")
+
+
+def _write_table(records: list[Record], path: Path) -> None:
+    from avbench.leaderboards.tables import table_text
+    from avbench.store import write_atomic
+
+    write_atomic(path, table_text(records, path.suffix.removeprefix(".")).encode())
+    log(f"table: {path}")

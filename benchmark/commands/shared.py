@@ -1,0 +1,120 @@
+"""What several subcommands share: options, parsing of lists and settings, progress bars."""
+
+from __future__ import annotations
+
+import sys
+from argparse import RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from avbench.errors import UsageError
+
+
+def command_parser(name: str, purpose: str, examples: str) -> ArgumentParser:
+    """A parser whose values come from defaults, a file (``--config``), the environment, the command line, in turn."""
+    parser = ArgumentParser(
+        prog=f"avbench {name}",
+        description=purpose,
+        epilog=f"examples:\n{examples}",
+        formatter_class=RawDescriptionHelpFormatter,
+        default_env=True,
+        env_prefix=f"AVBENCH_{name.upper().replace('-', '_')}",
+    )
+    parser.add_argument("--config", action="config", help="YAML file with values for these options")
+    return parser
+
+
+def parse(parser: ArgumentParser, given: Sequence[str]) -> Namespace:
+    """Parse; an unknown option or a value of the wrong type exits with code 2 and a sentence."""
+    return parser.parse_args(list(given))
+
+
+def names(text: str, kind: str) -> list[str]:
+    """The parts of a comma-separated list, in order.
+
+    Raises:
+        UsageError: if it is empty or names something twice.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise UsageError(f"expected at least one {kind}, got {text!r}")
+    twice = [part for part in parts if parts.count(part) > 1]
+    if twice:
+        raise UsageError(f"the {kind} {twice[0]!r} is named twice in {text!r}: name it once")
+    return parts
+
+
+def per_method(values: Sequence[str], methods: Sequence[str], option: str) -> dict[str, list[str]]:
+    """``VALUE`` or ``METHOD=VALUE`` items by method name; a bare value is for the only method.
+
+    Raises:
+        UsageError: for a bare value with several methods, or a method that is not in the run.
+    """
+    found: dict[str, list[str]] = {name: [] for name in methods}
+    for value in values:
+        owner, _, rest = value.partition("=")
+        if owner in found and rest:
+            found[owner].append(rest)
+        elif len(methods) == 1:
+            found[methods[0]].append(value)
+        else:
+            raise UsageError(
+                f"{option} {value!r} could be for any of {', '.join(methods)}: write {option} METHOD={value}"
+            )
+    return found
+
+
+def settings_of(values: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """``--set KEY=VALUE`` or ``--set METHOD.KEY=VALUE`` items by method name.
+
+    Raises:
+        UsageError: for an item without ``=``, or one that could be for several methods.
+    """
+    found: dict[str, dict[str, Any]] = {name: {} for name in methods}
+    for item in values:
+        key, equals, value = item.partition("=")
+        owner, dot, name = key.rpartition(".")
+        if not equals:
+            raise UsageError(f"expected --set KEY=VALUE or METHOD.KEY=VALUE, got {item!r}")
+        if dot and owner not in found:
+            raise UsageError(
+                f"--set {item!r} is for {owner!r}, which this run does not have: its methods are {', '.join(methods)}"
+            )
+        if not dot and len(methods) > 1:
+            raise UsageError(f"--set {item!r} could be for any of {', '.join(methods)}: write --set METHOD.{item}")
+        found[owner or methods[0]][name] = value
+    return found
+
+
+def optional_path(value: str | None) -> Path | None:
+    """The path that an option names, None where it was left out."""
+    return None if value is None else Path(value)
+
+
+def log(message: str) -> None:
+    """One line to the person at the terminal; results alone go to stdout."""
+    print(message, file=sys.stderr)
+
+
+@contextmanager
+def bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr; where that is no terminal, one line at the start instead."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        log(f"{title}: {total}")
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda done: progress.advance(task, done)

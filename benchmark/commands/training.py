@@ -1,0 +1,83 @@
+"""``avbench train``: train a method by a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from avbench.commands.shared import bar, command_parser, log, optional_path, parse, settings_of
+from avbench.data.splits import load_split
+from avbench.errors import UsageError
+from avbench.recipe import Recipe, load_recipe
+from avbench.registry import MethodRef, describe, find_method
+from avbench.trained import checkpoint_folder, demo_recipe
+
+EXAMPLES = """\
+  avbench train --method ezvsl --split demo-train
+  avbench train --method ezvsl --split demo-train --recipe demo --resume
+  avbench train --method jsa --split mine.yaml --recipe paper --out checkpoints/jsa --set width=0.5
+"""
+
+
+def main(given: Sequence[str]) -> int:
+    """Run the subcommand; the exit code is 0."""
+    options = parse(_parser(), given)
+    ref = find_method(options.method)
+    info = describe(ref)
+    if not info.trainable:
+        raise UsageError(f"{ref.name} has nothing to train: run it as it is")
+    split = load_split(options.split, metadata=optional_path(options.metadata), data=optional_path(options.data))
+    overrides = settings_of(options.set, [ref.name])[ref.name]
+    recipe = None if info.control else _recipe(ref, options)
+    out = Path(options.out) if options.out else checkpoint_folder(ref, recipe, split, overrides)
+    if (out / "config.json").exists():
+        log(f"trained already: {out}")
+        return 0
+    from avbench.predicting import decoding_processes, resolve_device
+    from avbench.request import Settings
+    from avbench.training import Training, fit_prior, total_steps, train
+
+    if recipe is None:
+        log(f"checkpoint: {fit_prior(ref, split, out)}")
+        return 0
+    settings = Settings(device=options.device, workers=options.workers)
+    device, workers = resolve_device(options.device), decoding_processes(settings)
+    training = Training(ref, recipe, split, out, overrides, device, workers)
+    title = f"training {ref.name} on {split.name} ({recipe.epochs} epochs)"
+    with bar(title, total_steps(recipe, len(split.samples))) as advance:
+        train(training, resume=options.resume, advance=lambda terms: advance(1))
+    log(f"checkpoint: {out}")
+    log(f"curve: {out / 'curve.png'}")
+    return 0
+
+
+def _parser() -> ArgumentParser:
+    parser = command_parser(
+        "train", "Train a method by a recipe; every epoch ends in a state to resume from.", EXAMPLES
+    )
+    parser.add_argument("--method", required=True, type=str, help="a name, or path/to/file.py:Name")
+    parser.add_argument("--split", required=True, type=str, help="a name, or the YAML file of your own set")
+    parser.add_argument("--recipe", type=str, default="demo", help="demo, paper, or a TOML file (avbench list recipes)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the method")
+    parser.add_argument("--epochs", type=int, default=None, help="instead of the recipe's")
+    parser.add_argument("--seed", type=int, default=None, help="instead of the recipe's")
+    parser.add_argument(
+        "--out", type=str, default=None, metavar="DIR", help="where the checkpoint goes (default: the store)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted training")
+    parser.add_argument(
+        "--metadata", type=str, default=None, metavar="DIR", help="folder with the official annotation files"
+    )
+    parser.add_argument("--data", type=str, default=None, metavar="ROOT", help="folder with frames/ and audio/")
+    parser.add_argument("--device", type=str, default="auto")
+    parser.add_argument("--workers", type=int, default=None, help="decoding processes (default: by the machine)")
+    return parser
+
+
+def _recipe(ref: MethodRef, options: Namespace) -> Recipe:
+    recipe = demo_recipe(ref.name) if options.recipe == "demo" else load_recipe(ref.name, options.recipe)
+    changes = {key: value for key, value in (("epochs", options.epochs), ("seed", options.seed)) if value is not None}
+    return replace(recipe, **changes)

@@ -1,0 +1,75 @@
+"""The part of a run that needs torch: build the methods, predict what is missing, score what is not recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from avbench.api import load_method
+from avbench.checkpoints import load_weights
+from avbench.parts import missing_parts
+from avbench.predicting import predict, resolve_device
+from avbench.request import PART, Job
+from avbench.scoring import score_job
+from avbench.trained import Progress
+
+
+def complete(jobs: Sequence[Job], everything: Sequence[Job], built: dict[str, Any], progress: Progress) -> None:
+    """Bring ``jobs`` to their records.
+
+    Args:
+        jobs: Those of which a record is missing.
+        everything: All jobs of the run, among them the object prior that others fuse in.
+        built: Methods that exist already, by the key of their job; the others are loaded.
+        progress: For the two bars.
+    """
+    samples = len(jobs[0].split.samples)
+    prior = next((job for job in everything if job.method.ref.name == "ogl"), None)
+    wanted = list(jobs) if prior is None or prior in jobs else [*jobs, prior]
+    methods = [built.get(job.key) or _load(job) for job in wanted]
+    missing = sorted({n for job in wanted for n in missing_parts(job.folder, samples)})
+    if missing:
+        total = sum(min(PART, samples - n * PART) for n in missing)
+        title = f"{', '.join(job.method.ref.name for job in wanted)} on {jobs[0].split.name}"
+        with progress(f"predicting {title}", total) as advance:
+            predict(wanted, methods, advance)
+    with progress(f"scoring {jobs[0].split.name}", len(jobs)) as advance:
+        for job, method in zip(jobs, methods, strict=False):
+            fused = prior if "ogl" in job.settings.refine and not job.method.info.control else None
+            score_job(job, method, prior=fused, resolved=_resolved(job, method))
+            advance(1)
+
+
+def _load(job: Job) -> Any:
+    request = job.method
+    source = f"{request.ref.source}:{request.ref.attribute}" if _is_file(job) else request.ref.name
+    device = str(resolve_device(job.settings.device))
+    torch.manual_seed(0)  # for methods without weights that draw some
+    return load_method(source, request.checkpoint, device, **request.overrides)
+
+
+def _is_file(job: Job) -> bool:
+    return job.method.ref.origin == str(job.method.ref.source)
+
+
+def _resolved(job: Job, method: Any) -> dict[str, Any]:
+    request = job.method
+    config = getattr(method, "config", None)
+    meta = load_weights(request.checkpoint)[2] if request.checkpoint else {}
+    return {
+        "method": {"name": request.ref.name, "origin": _origin(job), "info": asdict(request.info)},
+        "config": asdict(config) if config is not None and hasattr(config, "__dataclass_fields__") else None,
+        "checkpoint": {
+            "name": request.checkpoint.name if request.checkpoint else None,
+            "sha256": request.checkpoint_sha256,
+            "selection": meta.get("selection", "unknown" if request.checkpoint else None),
+            "training": meta or None,
+        },
+    }
+
+
+def _origin(job: Job) -> str:
+    return job.method.ref.source.name if _is_file(job) and job.method.ref.source else job.method.ref.origin

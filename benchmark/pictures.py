@@ -1,0 +1,96 @@
+"""Pictures: the grid of heat maps, one localization, the training curve."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from avbench.types import CANVAS, Box
+
+CELL = 1.5
+"""Side of a picture in a grid, in inches."""
+DOTS = 110
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """One sample of a grid: pixels ``[224, 224, 3]`` uint8, truth, and a map in [0, 1] per method with its cIoU."""
+
+    title: str
+    image: Any
+    boxes: Sequence[Box]
+    maps: Sequence[Any]
+    scores: Sequence[float]
+
+
+def picture_grid(rows: Sequence[GridRow], methods: Sequence[str], out: Path) -> None:
+    """Draw samples (rows) against image, truth and each method's map (columns) into the PNG ``out``.
+
+    The contour is the predicted mask's border under the record's protocol; the number is the sample's cIoU.
+    """
+    columns = 1 + len(methods)
+    figure = Figure(figsize=(CELL * columns, CELL * len(rows) * 1.12), dpi=DOTS, layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for line, row in zip(axes, rows, strict=True):
+        _show(line[0], row.image, row.title)
+        _outline(line[0], row.boxes)
+        for axis, heat, score in zip(line[1:], row.maps, row.scores, strict=True):
+            _show(axis, overlay(row.image, heat), f"{score:.2f}")
+            _outline(axis, row.boxes)
+    for axis, name in zip(axes[0], ["image, truth", *methods], strict=True):
+        axis.set_title(f"{name}\n{axis.get_title()}", fontsize=7)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out)
+
+
+def overlay(image: Any, heat: Any) -> Any:
+    """``image`` ``[H, W, 3]`` uint8 under the colours of ``heat`` ``[H, W]`` in [0, 1]."""
+    colours = mpl.colormaps["turbo"](np.clip(heat, 0, 1))[..., :3]
+    return np.clip(0.5 * image / 255 + 0.5 * colours, 0, 1)
+
+
+def localization(image: Any, heat: Any, title: str, out: Path) -> None:
+    """Draw one image beside its map into the PNG ``out``."""
+    figure = Figure(figsize=(7, 3.7), dpi=DOTS, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _show(left, image, "image")
+    _show(right, overlay(image, heat), title)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out)
+
+
+def training_curve(log: Path, out: Path, *, title: str) -> None:
+    """Draw the loss terms of a training's JSONL log, one panel each, into the PNG ``out``."""
+    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    terms = [name for name in rows[0] if name not in {"epoch", "step", "lr"}]
+    figure = Figure(figsize=(3.2 * len(terms), 2.6), dpi=DOTS, layout="constrained")
+    steps = [row["step"] for row in rows]
+    for axis, name in zip(figure.subplots(1, len(terms), squeeze=False)[0], terms, strict=True):
+        axis.plot(steps, [row[name] for row in rows], linewidth=1)
+        axis.set_title(name, fontsize=8)
+        axis.set_xlabel("step", fontsize=7)
+        axis.tick_params(labelsize=6)
+    figure.suptitle(title, fontsize=9)
+    figure.savefig(out)
+
+
+def _show(axis: Any, image: Any, title: str) -> None:
+    axis.imshow(image)
+    axis.set_title(title, fontsize=6)
+    axis.set_axis_off()
+
+
+def _outline(axis: Any, boxes: Sequence[Box]) -> None:
+    for x0, y0, x1, y1 in boxes:
+        corner, width, height = (x0 * CANVAS, y0 * CANVAS), (x1 - x0) * CANVAS, (y1 - y0) * CANVAS
+        axis.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="lime", linewidth=1.2))

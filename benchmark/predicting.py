@@ -1,0 +1,179 @@
+"""The prediction pass: every sample decoded once, every front-end computed once, every method asked in turn."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from avbench.augment import normalise
+from avbench.data.loader import LoaderOptions, RawBatch, iterate_batches
+from avbench.errors import AvbenchError, UsageError
+from avbench.parts import Part, missing_parts, write_part
+from avbench.request import PART, Job, Settings
+from avbench.store import read_json, write_json
+from avbench.types import Batch, Frontend
+
+Advance = Callable[[int], None]
+TIMING = "timing.json"
+
+
+@dataclass
+class _Worker:
+    """A job with its network, and the rows of the part that is being filled."""
+
+    job: Job
+    method: Any
+    missing: set[int]
+    rows: list[Part] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def resolve_device(text: str) -> torch.device:
+    """``auto`` is the GPU where there is one.
+
+    Raises:
+        UsageError: for a device that torch does not know or cannot reach.
+    """
+    if text == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        raise UsageError(f"expected a device such as cpu, cuda or cuda:1, got {text!r}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"the device {text} was asked for, but torch sees no GPU here: use --device cpu")
+    return device
+
+
+def predict(jobs: Sequence[Job], methods: Sequence[Any], advance: Advance = lambda samples: None) -> None:
+    """Write the part files that ``jobs`` lack, in one pass over the samples that any of them lacks.
+
+    The jobs share split, settings and coverage. Interrupted at any point, the parts written so far stay valid, and a
+    second call writes only the rest.
+
+    Args:
+        jobs: What to predict; each has its own folder of part files.
+        methods: The networks, in eval mode and on the device, one per job.
+        advance: Called with the number of samples that a batch finished.
+
+    Raises:
+        AvbenchError: if a sample cannot be decoded; the parts before it are kept.
+    """
+    samples = len(jobs[0].split.samples)
+    workers = [_Worker(j, m, set(missing_parts(j.folder, samples))) for j, m in zip(jobs, methods, strict=True)]
+    workers = [worker for worker in workers if worker.missing]
+    numbers = sorted(set().union(*(worker.missing for worker in workers)))
+    for worker in workers:
+        write_json(worker.job.folder / "request.json", worker.job.ingredients)
+    indices = [i for n in numbers for i in range(n * PART, min((n + 1) * PART, samples))]
+    started = time.perf_counter()
+    for raw in _batches(workers, indices):
+        decoded = time.perf_counter() - started
+        _answer(workers, raw, decoded)
+        advance(len(raw.ids))
+        started = time.perf_counter()
+
+
+def decoding_processes(settings: Settings) -> int:
+    """How many processes decode: as asked for, else all processors but one where a GPU waits, none beside a busy CPU."""
+    if settings.workers is not None:
+        return settings.workers
+    on_gpu = resolve_device(settings.device).type == "cuda"
+    return max(1, len(os.sched_getaffinity(0)) - 1) if on_gpu else 0
+
+
+def seconds_of(folder: Path) -> float:
+    """Decoding, front-end and forward time of all parts in ``folder``, interrupted runs added up."""
+    path = folder / TIMING
+    return sum(read_json(path).values()) if path.exists() else 0.0
+
+
+def as_batch(raw: RawBatch, frontend: Frontend | None, spectrograms: dict[Frontend, Tensor], image: Tensor) -> Batch:
+    """The batch that one method sees; ``spectrograms`` holds what earlier methods of the batch had computed."""
+    audio = None
+    if frontend is not None:
+        if frontend not in spectrograms:
+            spectrograms[frontend] = frontend(raw.waveforms[frontend.window], raw.rate)
+        audio = spectrograms[frontend]
+    return Batch(raw.ids, image, audio, objects=raw.objects)
+
+
+def image_of(raw: RawBatch, device: torch.device) -> Tensor:
+    """The normalised image of a batch; empty where no method of the run looks."""
+    if raw.image is None:
+        return torch.empty(len(raw.ids), 3, 0, 0, device=device)
+    return normalise(raw.image)
+
+
+def _batches(workers: Sequence[_Worker], indices: list[int]) -> Any:
+    job, settings = workers[0].job, workers[0].job.settings
+    frontends = [worker.method.frontend for worker in workers if worker.method.frontend is not None]
+    needs = sorted({need for worker in workers for need in worker.job.method.info.needs})
+    return iterate_batches(
+        job.split,
+        indices,
+        windows=sorted({f.window for f in frontends}, key=str),
+        needs=needs,
+        device=resolve_device(settings.device),
+        options=LoaderOptions(settings.batch_size, decoding_processes(settings), settings.audio, settings.audio_rate),
+    )
+
+
+@torch.inference_mode()
+def _answer(workers: Sequence[_Worker], raw: RawBatch, decoded: float) -> None:
+    number = raw.indices[0] // PART
+    image = image_of(raw, resolve_device(workers[0].job.settings.device))
+    spectrograms: dict[Frontend, Tensor] = {}
+    for worker in workers:
+        if number not in worker.missing:
+            continue
+        started = time.perf_counter()
+        worker.rows.append(_rows(worker, as_batch(raw, worker.method.frontend, spectrograms, image)))
+        worker.seconds += decoded + time.perf_counter() - started
+        if _is_last(raw, worker.job):
+            _finish(worker, number)
+
+
+def _rows(worker: _Worker, batch: Batch) -> Part:
+    prediction = worker.method.localize(batch)
+    if prediction.map.ndim != 3 or len(prediction.map) != len(batch.ids):
+        raise AvbenchError(
+            f"the method {worker.job.method.ref.name!r} must answer with maps [B, h, w]; for {len(batch.ids)} samples "
+            f"it gave {tuple(prediction.map.shape)}: mend its localize"
+        )
+    tensors = {"map": prediction.map, **{f"extra.{name}": extra for name, extra in prediction.extra.items()}}
+    if prediction.confidence is not None:
+        tensors["confidence"] = prediction.confidence
+    if worker.job.settings.retrieval and hasattr(worker.method, "embed") and batch.audio is not None:
+        embeddings = worker.method.embed(batch)
+        tensors |= {"embedding.image": embeddings.image, "embedding.audio": embeddings.audio}
+    return Part(batch.ids, tensors)
+
+
+def _is_last(raw: RawBatch, job: Job) -> bool:
+    after = raw.indices[-1] + 1
+    return after % PART == 0 or after == len(job.split.samples)
+
+
+def _finish(worker: _Worker, number: int) -> None:
+    names = worker.rows[0].tensors
+    shared = names["map"].stride(0) == 0
+    tensors = {
+        name: worker.rows[0].tensors[name]
+        if shared and name == "map"
+        else torch.cat([r.tensors[name] for r in worker.rows])
+        for name in names
+    }
+    write_part(worker.job.folder, number, Part([i for row in worker.rows for i in row.ids], tensors))
+    path = worker.job.folder / TIMING
+    timing = read_json(path) if path.exists() else {}
+    write_json(path, {**timing, str(number): round(worker.seconds, 4)})
+    worker.missing.discard(number)
+    worker.rows, worker.seconds = [], 0.0

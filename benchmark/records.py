@@ -1,0 +1,78 @@
+"""Result records: one JSON per row of a table, with everything needed to doubt it. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from avbench.errors import AvbenchError
+from avbench.store import read_json, write_json
+
+SCHEMA = 1
+"""Version of the record's form, raised with every change of meaning."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One variant of one method on one split under one protocol.
+
+    Everything but ``run`` is a function of the inputs: two runs of the same request, interrupted or not, give the
+    same record but for ``run``, which says when, where and how fast.
+    """
+
+    method: str
+    variant: str
+    split: str
+    protocol: str
+    audio: str
+    n_expected: int
+    """Samples that the split lists."""
+    n_scored: int
+    """Samples that were predicted; less than expected makes the record partial."""
+    n_positive: int
+    """Samples with a sounding object: the denominator of cIoU and AUC."""
+    n_nan: int
+    """Positive samples whose consensus IoU is not a number; they count as failures."""
+    partial: bool
+    metrics: dict[str, float]
+    """By metric id, fractions in [0, 1]; what a method does not offer is absent."""
+    intervals: dict[str, tuple[float, float]]
+    """95 % intervals by metric id: Wilson's for success rates."""
+    provenance: dict[str, Any]
+    run: dict[str, Any]
+    per_sample: str = ""
+    """File name of the per-sample values, beside the record."""
+    schema: int = SCHEMA
+    path: Path = field(default=Path(), compare=False)
+
+    @property
+    def seconds(self) -> float:
+        """Decoding, front-end and forward pass of all samples, in seconds."""
+        return float(self.run["seconds"])
+
+    def as_json(self) -> dict[str, Any]:
+        """The element that ``--json`` prints."""
+        content = {key: value for key, value in asdict(self).items() if key != "path"}
+        rate = self.n_scored / self.seconds if self.seconds > 0 else None
+        return {**content, "seconds": self.seconds, "samples_per_second": rate, "record": str(self.path)}
+
+
+def write_record(record: Record) -> None:
+    """Write ``record`` to its path."""
+    write_json(record.path, {key: value for key, value in asdict(record).items() if key != "path"})
+
+
+def read_record(path: Path) -> Record:
+    """Read a record.
+
+    Raises:
+        AvbenchError: if the file is not a record of this schema.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise AvbenchError(
+            f"expected a record of schema {SCHEMA} in {path}, found another form: delete it and run again"
+        )
+    content["intervals"] = {key: (low, high) for key, (low, high) in content["intervals"].items()}
+    return Record(**content, path=path)

@@ -1,0 +1,137 @@
+"""What a run is asked to do, and the keys under which its results are found again. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from avbench.checkpoints import sha256_of
+from avbench.data.audio_modes import AudioMode
+from avbench.data.coverage import Coverage, media_fingerprint
+from avbench.data.splits import Split
+from avbench.errors import UsageError
+from avbench.metrics.protocols import PROTOCOLS
+from avbench.registry import MethodInfo, MethodRef
+from avbench.store import code_fingerprint, fingerprint, hash_json
+
+Refinement = Literal["none", "ogl", "iqr"]
+
+PART = 256
+"""Samples in a part file; batches never straddle two parts, so that a resumed run gives the same bytes."""
+
+PREDICTING = ("types.py", "frontends.py", "checkpoints.py", "predicting.py", "nets", "data")
+"""The source on which predictions depend, beside the method's own file."""
+FUSED: dict[Refinement, str] = {"iqr": "iqr", "ogl": "av+ogl"}
+"""The variant that each refinement adds."""
+
+SCORING = ("scoring.py", "metrics")
+
+
+@dataclass(frozen=True)
+class MethodRequest:
+    """One method of a run."""
+
+    ref: MethodRef
+    info: MethodInfo
+    checkpoint: Path | None = None
+    overrides: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @cached_property
+    def checkpoint_sha256(self) -> str | None:
+        """Hash of the weights; None without a checkpoint."""
+        return None if self.checkpoint is None else sha256_of(self.checkpoint)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the methods of a run are applied to a split."""
+
+    protocols: tuple[str, ...] = ("common",)
+    audio: AudioMode = "true"
+    audio_rate: int | None = 16_000
+    """Hz; None leaves every file at its own rate, as the official loaders do."""
+    refine: tuple[Refinement, ...] = ()
+    retrieval: bool = False
+    allow_missing: bool = False
+    device: str = "auto"
+    batch_size: int = 32
+    workers: int | None = None
+    pictures: bool = True
+    runs: Path = Path("runs")
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One method on one split: the unit that has a key, a folder of part files, and records."""
+
+    method: MethodRequest
+    split: Split
+    coverage: Coverage
+    settings: Settings
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 over everything that the predictions depend on, known without torch and without reading media."""
+        return hash_json(self.ingredients)
+
+    @cached_property
+    def ingredients(self) -> dict[str, Any]:
+        """What the key is made of, written beside the predictions."""
+        request = self.method
+        needs = request.info.needs
+        media = {"image", "audio"} & set(needs)
+        return {
+            "method": request.ref.name,
+            "method_source": fingerprint([request.ref.source]) if request.ref.source else request.ref.module,
+            "overrides": {key: str(value) for key, value in request.overrides.items()},
+            "checkpoint": request.checkpoint_sha256,
+            "split": self.split.sha256,
+            "missing": list(self.coverage.missing),
+            "media": media_fingerprint(self.split, sorted(media)) if media else None,
+            "audio": self.settings.audio if "audio" in needs else "true",
+            "audio_rate": self.settings.audio_rate if "audio" in needs else None,
+            "embeddings": self.settings.retrieval,
+            "code": code_fingerprint(*PREDICTING),
+        }
+
+    @property
+    def folder(self) -> Path:
+        """Where the part files stand."""
+        return self.settings.runs / "predictions" / self.split.name / f"{self.method.ref.name}-{self.key[:12]}"
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The ``(variant, protocol)`` pairs that this job's predictions give, in the order of a table.
+
+        ``av`` always; with the refinement iqr ``image_query`` and ``iqr``, with ogl ``av+ogl``; fused variants under
+        the protocols that define a fusion. Controls have the plain map alone.
+        """
+        refine = () if self.method.info.control else self.settings.refine
+        plain = ["av", *(["image_query"] if "iqr" in refine else [])]
+        fused = [variant for part, variant in FUSED.items() if part in refine]
+        found = []
+        for protocol in self.settings.protocols:
+            variants = plain + (fused if PROTOCOLS[protocol].fusion else [])
+            found += [(variant, protocol) for variant in variants]
+        return found
+
+    def record_path(self, variant: str, protocol: str) -> Path:
+        """Where the record of one row under one protocol stands."""
+        key = hash_json([self.key, variant, protocol, code_fingerprint(*SCORING)])[:12]
+        return (
+            self.settings.runs / "records" / self.split.name / f"{self.method.ref.name}.{variant}.{protocol}-{key}.json"
+        )
+
+
+def check_batch_size(size: int) -> None:
+    """Refuse a batch size that would make part files depend on where a run was interrupted.
+
+    Raises:
+        UsageError: if ``size`` does not divide the samples of a part file.
+    """
+    if size < 1 or PART % size:
+        raise UsageError(
+            f"the batch size must divide {PART}, the samples of a part file; got {size}: use a power of two"
+        )

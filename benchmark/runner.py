@@ -1,0 +1,172 @@
+"""Running: find what is known, train what the demo lacks, predict what is missing, score, record.
+
+Nothing here imports torch until a result is missing: a second identical run answers from the records.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avbench.data.coverage import Coverage, covered
+from avbench.data.splits import Split, load_split
+from avbench.errors import UsageError
+from avbench.records import Record, read_record
+from avbench.registry import MethodInfo, MethodRef, describe, find_method
+from avbench.request import Job, MethodRequest, Settings, check_batch_size
+from avbench.store import hash_json
+from avbench.trained import trained_checkpoint
+
+COLUMNS = 8
+"""Methods in a picture grid; the whole image is left out, there is nothing to see."""
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""``with progress(title, total) as advance`` shows a bar; ``advance(n)`` moves it."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the annotation files and the media of real splits stand."""
+
+    metadata: Path | None = None
+    data: Path | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run on one split gave."""
+
+    records: list[Record]
+    picture: Path | None
+    """The picture grid; None for a split without images."""
+
+
+def silent(title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Progress that shows nothing."""
+    return nullcontext(lambda done: None)
+
+
+def run(
+    requests: Sequence[MethodRequest], split_name: str, places: Places, settings: Settings, progress: Progress = silent
+) -> Outcome:
+    """Evaluate methods on one split; one record per method, variant and protocol, in the order of the requests.
+
+    Raises:
+        UsageError: for contradicting settings, or a method that needs a checkpoint and has none.
+        AvbenchError: for missing or broken files.
+    """
+    check_batch_size(settings.batch_size)
+    split = load_split(split_name, metadata=places.metadata, data=places.data)
+    requests = _with_object_prior(requests, settings)
+    split, found = _covered(split, requests, settings)
+    ready = [trained_checkpoint(request, split, settings, progress) for request in requests]
+    jobs = [Job(request, split, found, settings) for request in ready]
+    if not all(_is_recorded(job) for job in jobs):
+        _complete(jobs, {}, progress)
+    records = [read_record(path) for job in jobs for path in _record_paths(job)]
+    return Outcome(records, _picture(jobs, records) if settings.pictures else None)
+
+
+def evaluate_one(method: Any, split: str, places: dict[str, Path | None], **options: Any) -> Record:
+    """Evaluate a method given by name or as an object; see :func:`avbench.evaluate`."""
+    checkpoint, config = options.pop("checkpoint", None), options.pop("config", {})
+    settings = Settings(**options)
+    if isinstance(method, str):
+        request = request_for(method, Path(checkpoint) if checkpoint else None, config)
+        return run([request], split, Places(**places), settings).records[0]
+    if checkpoint or config:
+        raise UsageError(
+            "a method object brings its own weights and settings: pass checkpoint and config with a name only"
+        )
+    request = _request_for_object(method)
+    loaded = load_split(split, **places)
+    loaded, found = _covered(loaded, [request], settings)
+    job = Job(request, loaded, found, settings)
+    if not _is_recorded(job):
+        _complete([job], {job.key: method}, silent)
+    return read_record(_record_paths(job)[0])
+
+
+def request_for(text: str, checkpoint: Path | None, overrides: dict[str, Any]) -> MethodRequest:
+    """A request for the method that ``text`` names.
+
+    Raises:
+        UsageError: for an unknown method or a checkpoint that is not there.
+    """
+    ref = find_method(text)
+    if checkpoint is not None and not checkpoint.exists():
+        raise UsageError(f"expected a checkpoint for {ref.name!r}, found nothing at {checkpoint}")
+    return MethodRequest(ref, describe(ref), checkpoint, overrides)
+
+
+def grid_path(jobs: Sequence[Job], protocol: str) -> Path:
+    """Where the grid of these jobs stands; its name follows from their keys."""
+    key = hash_json([[job.key for job in jobs], protocol])[:12]
+    return jobs[0].settings.runs / "pictures" / f"{jobs[0].split.name}-{key}.png"
+
+
+def _with_object_prior(requests: Sequence[MethodRequest], settings: Settings) -> list[MethodRequest]:
+    if "ogl" not in settings.refine or any(request.ref.name == "ogl" for request in requests):
+        return list(requests)
+    return [*requests, request_for("ogl", None, {})]
+
+
+def _covered(split: Split, requests: Sequence[MethodRequest], settings: Settings) -> tuple[Split, Coverage]:
+    """The split reduced to what is there, where that is allowed; every method of a run sees the same samples."""
+    needs = sorted({need for request in requests for need in request.info.needs})
+    return covered(split, needs, allow_missing=settings.allow_missing)
+
+
+def _record_paths(job: Job) -> list[Path]:
+    return [job.record_path(variant, protocol) for variant, protocol in job.rows()]
+
+
+def _is_recorded(job: Job) -> bool:
+    return all(path.exists() for path in _record_paths(job))
+
+
+def _complete(jobs: Sequence[Job], built: dict[str, Any], progress: Progress) -> None:
+    from avbench.completing import complete
+
+    complete([job for job in jobs if not _is_recorded(job)], jobs, built, progress)
+
+
+def _picture(jobs: Sequence[Job], records: Sequence[Record]) -> Path | None:
+    """The grid of a run's plain maps under its first protocol, drawn if it is not there yet."""
+    if not jobs[0].split.has_media:
+        return None
+    shown = [job for job in jobs if job.method.ref.name != "whole"][:COLUMNS]
+    protocol = jobs[0].settings.protocols[0]
+    out = grid_path(shown, protocol)
+    if not out.exists():
+        from avbench.gallery import draw_grid
+
+        by_path = {record.path: record for record in records}
+        draw_grid(shown, [by_path[job.record_path("av", protocol)] for job in shown], out)
+    return out
+
+
+def _request_for_object(method: Any) -> MethodRequest:
+    cls = type(method)
+    try:
+        source = inspect.getsourcefile(cls)
+    except TypeError:
+        source = None
+    info = getattr(cls, "info", MethodInfo(cls.__name__.lower()))
+    place = Path(source) if source and Path(source).is_file() else None
+    ref = MethodRef(info.name, "object", cls.__module__, cls.__name__, place)
+    return MethodRequest(ref, info, None, {"object": _state_hash(method)})
+
+
+def _state_hash(method: Any) -> str:
+    """What tells two objects of a class apart: their weights and settings."""
+    import hashlib
+
+    digest = hashlib.sha256(repr(getattr(method, "config", "")).encode())
+    for name, tensor in sorted(method.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
+    return hash_json(digest.hexdigest())

@@ -1,0 +1,89 @@
+"""The checkpoints that a run may use: given, found in the store, or, on the demo world alone, trained now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from avbench.data.splits import Split, load_split
+from avbench.errors import UsageError
+from avbench.recipe import Recipe, load_recipe, recipe_names
+from avbench.registry import MethodRef
+from avbench.request import MethodRequest, Settings
+from avbench.store import code_fingerprint, fingerprint, hash_json, home
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+
+TRAINING = ("training.py", "augment.py", "frontends.py", "types.py", "nets", "data")
+"""The source on which a training depends, beside the method's own file and the recipe."""
+
+
+def trained_checkpoint(request: MethodRequest, split: Split, settings: Settings, progress: Progress) -> MethodRequest:
+    """The request with a checkpoint where its method needs one.
+
+    Raises:
+        UsageError: on a real split without a checkpoint: nothing is trained there by itself.
+    """
+    if request.checkpoint is not None or not request.info.trainable:
+        return request
+    training_name = training_split_of(split)
+    if training_name is None:
+        name = request.ref.name
+        raise UsageError(
+            f"{name} needs trained weights for {split.name}: give --checkpoint FILE (ours or the authors'), "
+            f"or train with avbench train --method {name} --split YOURS.yaml"
+        )
+    training_split = load_split(training_name)
+    recipe = None if request.info.control else demo_recipe(request.ref.name)
+    out = checkpoint_folder(request.ref, recipe, training_split, request.overrides)
+    if not (out / "config.json").exists():
+        _train(request, recipe, training_split, out, settings, progress)
+    # The overrides went into the training; the checkpoint's own config holds them now.
+    return replace(request, checkpoint=out, overrides={})
+
+
+def training_split_of(split: Split) -> str | None:
+    """The demo split on which methods are trained for ``split``; None for a real one."""
+    if not split.name.startswith("demo"):
+        return None
+    return "demo-heard-train" if split.name in {"demo-heard", "demo-unheard"} else "demo-train"
+
+
+def demo_recipe(method: str) -> Recipe:
+    """The method's own demo recipe, or the one for any method."""
+    own = f"{method}-demo" in recipe_names()
+    return load_recipe(method, "demo") if own else replace(load_recipe("any", "demo"), method=method)
+
+
+def checkpoint_folder(ref: MethodRef, recipe: Recipe | None, split: Split, overrides: dict[str, Any]) -> Path:
+    """Where the store keeps what this method, recipe, training split and settings give."""
+    key = hash_json(
+        {
+            "method": fingerprint([ref.source]) if ref.source else ref.module,
+            "recipe": asdict(recipe) if recipe else None,
+            "split": split.sha256,
+            "overrides": {name: str(value) for name, value in overrides.items()},
+            "code": code_fingerprint(*TRAINING),
+        }
+    )
+    title = f"{ref.name}-{recipe.name.removeprefix(ref.name + '-')}" if recipe else ref.name
+    return home() / "checkpoints" / f"{title}-{split.name}-{key[:12]}"
+
+
+def _train(
+    request: MethodRequest, recipe: Recipe | None, split: Split, out: Path, settings: Settings, progress: Progress
+) -> None:
+    from avbench.predicting import decoding_processes, resolve_device
+    from avbench.training import Training, fit_prior, total_steps, train
+
+    if recipe is None:
+        fit_prior(request.ref, split, out)
+        return
+    device, workers = resolve_device(settings.device), decoding_processes(settings)
+    training = Training(request.ref, recipe, split, out, request.overrides, device, workers)
+    title = f"training {request.ref.name} on {split.name} ({recipe.epochs} epochs)"
+    with progress(title, total_steps(recipe, len(split.samples))) as advance:
+        train(training, resume=True, advance=lambda terms: advance(1))

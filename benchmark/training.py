@@ -1,0 +1,216 @@
+"""Training one method by a recipe: resumable, logged, the same whatever the interruptions."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from avbench.augment import augment_images, mask_spectrograms, normalise
+from avbench.checkpoints import save_checkpoint
+from avbench.data.loader import RawBatch
+from avbench.data.splits import Split
+from avbench.data.training_set import TrainingOptions, TrainingSet, iterate_training
+from avbench.errors import AvbenchError, UsageError
+from avbench.metrics.ground_truth import union_map
+from avbench.recipe import Recipe
+from avbench.registry import MethodRef, load_class, make_config
+from avbench.store import read_json, write_atomic, write_json
+from avbench.types import Batch
+
+Advance = Callable[[dict[str, float]], None]
+LOG = "log.jsonl"
+CACHE_BYTES = 2_000_000_000
+"""Decoded pairs are kept in memory between epochs where all of them fit into this."""
+WARM_UP = 0.15
+"""Share of the steps over which the one-cycle schedule rises."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained, on what, and where it goes."""
+
+    ref: MethodRef
+    recipe: Recipe
+    split: Split
+    out: Path
+    overrides: dict[str, Any]
+    device: torch.device
+    workers: int = 0
+
+    def meta(self, epoch: int) -> dict[str, Any]:
+        """What the checkpoint says of its own making."""
+        return {
+            "recipe": asdict(self.recipe),
+            "split": {"name": self.split.name, "sha256": self.split.sha256, "n": len(self.split.samples)},
+            "epoch": epoch,
+            "selection": self.recipe.selection,
+        }
+
+
+def train(training: Training, *, resume: bool = False, advance: Advance = lambda terms: None) -> Path:
+    """Train and return the checkpoint's folder: model.safetensors, config.json, log.jsonl, curve.png.
+
+    Every epoch ends with a state from which ``resume`` goes on; the seed of each epoch depends on its number alone,
+    so that an interrupted training ends with the weights of an uninterrupted one.
+
+    Raises:
+        UsageError: if the folder holds a state and ``resume`` is False, or fewer samples than a batch.
+        AvbenchError: if the loss stops being a number.
+    """
+    states = sorted(training.out.glob("epoch-*"))
+    if states and not resume:
+        raise UsageError(
+            f"{training.out} holds an unfinished training: add --resume, or name another folder with --out"
+        )
+    training.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(training.recipe.seed)
+    cls = load_class(training.ref)
+    method = cls(make_config(cls.config_class, {**training.recipe.method_values, **training.overrides}))
+    method.to(training.device, memory_format=torch.channels_last)
+    _fit(training, method, states[-1] if states else None, advance)
+    save_checkpoint(training.out, method, name=training.ref.name, meta=training.meta(training.recipe.epochs))
+    from avbench.pictures import training_curve
+
+    training_curve(
+        training.out / LOG, training.out / "curve.png", title=f"{training.recipe.name} on {training.split.name}"
+    )
+    for state in training.out.glob("epoch-*"):
+        shutil.rmtree(state)
+    return training.out
+
+
+def fit_prior(ref: MethodRef, split: Split, out: Path) -> Path:
+    """Fit a control that learns from ground truth alone (it has ``fit``), and save it like a trained method."""
+    cls = load_class(ref)
+    method = cls(cls.config_class())
+    method.fit(union_map(sample.boxes) for sample in split.samples if sample.boxes)
+    meta = {
+        "split": {"name": split.name, "sha256": split.sha256, "n": len(split.samples)},
+        "selection": "mean of annotations",
+    }
+    save_checkpoint(out, method, name=ref.name, meta=meta)
+    return out
+
+
+def total_steps(recipe: Recipe, samples: int) -> int:
+    """Optimiser steps of the whole training; the last incomplete batch of an epoch is dropped.
+
+    Raises:
+        UsageError: if there are fewer samples than a batch.
+    """
+    if samples < recipe.batch_size:
+        raise UsageError(
+            f"the recipe {recipe.name} has batches of {recipe.batch_size}, and the split holds {samples} samples"
+        )
+    return recipe.epochs * (samples // recipe.batch_size)
+
+
+def _fit(training: Training, method: Any, state: Path | None, advance: Advance) -> None:
+    recipe = training.recipe
+    steps = total_steps(recipe, len(training.split.samples))
+    optimizer = _optimizer(recipe, method)
+    done = _restore(state, method, optimizer) if state else 0
+    _trim_log(training.out / LOG, done)
+    per_epoch = steps // recipe.epochs
+    options = TrainingOptions(crop=recipe.images == "crop", cache_bytes=CACHE_BYTES)
+    pairs = TrainingSet(training.split, [method.frontend.window], seed=recipe.seed, options=options)
+    for epoch in range(done, recipe.epochs):
+        torch.manual_seed(recipe.seed * 1_000_003 + epoch)
+        method.train()
+        rows = []
+        batches = iterate_training(
+            pairs, epoch=epoch, batch_size=recipe.batch_size, workers=training.workers, device=training.device
+        )
+        for index, raw in enumerate(batches):
+            step = epoch * per_epoch + index
+            rate = recipe.lr * learning_rate_factor(recipe.schedule, step, steps)
+            terms = _step(method, optimizer, prepare(raw, method, recipe), rate)
+            rows.append({"epoch": epoch + 1, "step": step + 1, "lr": rate, **terms})
+            advance(rows[-1])
+        with (training.out / LOG).open("a", encoding="utf-8") as log:
+            log.writelines(json.dumps(row) + "\n" for row in rows)
+        _save_state(training, method, optimizer, epoch + 1)
+
+
+def learning_rate_factor(schedule: str, step: int, steps: int) -> float:
+    """Factor on the recipe's rate at ``step`` of ``steps``: 1, or a linear rise and a cosine fall to zero."""
+    if schedule == "constant":
+        return 1.0
+    rise = max(1, round(WARM_UP * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def prepare(raw: RawBatch, method: Any, recipe: Recipe) -> Batch:
+    """The training batch of a method: augmented and normalised on the device, front-end included."""
+    if raw.image is None:
+        raise AvbenchError("training needs images, and the split has none: name a folder with --data")
+    image = normalise(augment_images(raw.image, recipe.augment))
+    audio = method.frontend(raw.waveforms[method.frontend.window], raw.rate)
+    if "masks" in recipe.augment:
+        audio = mask_spectrograms(audio)
+    return Batch(raw.ids, image.contiguous(memory_format=torch.channels_last), audio)
+
+
+def _step(method: Any, optimizer: torch.optim.Optimizer, batch: Batch, rate: float) -> dict[str, float]:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    terms: dict[str, Tensor] = method.loss(batch)
+    values = {name: float(term.detach()) for name, term in terms.items()}
+    if not math.isfinite(values["total"]):
+        raise AvbenchError(f"the loss is no longer a number ({values}): lower lr in the recipe and resume")
+    terms["total"].backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return values
+
+
+def _optimizer(recipe: Recipe, method: Any) -> torch.optim.Optimizer:
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    return kind(method.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+
+
+def _save_state(training: Training, method: Any, optimizer: torch.optim.Optimizer, epoch: int) -> None:
+    final, temporary = training.out / f"epoch-{epoch:04d}", training.out / f".epoch-{epoch:04d}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    save_checkpoint(temporary, method, name=training.ref.name, meta=training.meta(epoch))
+    state = optimizer.state_dict()
+    tensors = {f"{i}.{name}": value for i, entry in state["state"].items() for name, value in entry.items()}
+    write_atomic(temporary / "optimizer.safetensors", save({key: t.contiguous() for key, t in tensors.items()}))
+    write_json(temporary / "optimizer.json", state["param_groups"])
+    temporary.rename(final)
+    for older in training.out.glob("epoch-*"):
+        if older != final:
+            shutil.rmtree(older)
+
+
+def _restore(state: Path, method: Any, optimizer: torch.optim.Optimizer) -> int:
+    method.load_state_dict(load_file(state / "model.safetensors"))
+    entries: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in load_file(state / "optimizer.safetensors").items():
+        index, name = key.split(".", 1)
+        entries.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({"state": entries, "param_groups": read_json(state / "optimizer.json")})
+    return int(state.name.removeprefix("epoch-"))
+
+
+def _trim_log(path: Path, epochs: int) -> None:
+    """Drop the rows of epochs that will be trained again."""
+    if path.exists():
+        kept = [line for line in _lines(path) if json.loads(line)["epoch"] <= epochs]
+        write_atomic(path, "".join(kept).encode())
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8") as file:
+        yield from (line for line in file if line.endswith("\n"))

@@ -1,0 +1,68 @@
+"""Records to rows of plain cells: the one place where a table's columns are decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from avbench.metrics.catalogue import METRICS, Metric
+from avbench.records import Record
+
+MAIN = ("locacc", "auc", "mean_ciou")
+"""Metrics of every table, in this order; further ones follow where any record has them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table; ``cells`` are as wide as :func:`headings`, empty where a method offers no value."""
+
+    split: str
+    protocol: str
+    cells: tuple[str, ...]
+
+
+def headings(records: Sequence[Record]) -> tuple[str, ...]:
+    """Column titles of the table that ``records`` make."""
+    metrics = [f"{METRICS[name].display} %" for name in columns(records)]
+    titles = ["method", *metrics, "samples", "seconds", "samples/s"]
+    titles.insert(2, "95 % interval")
+    return tuple(titles)
+
+
+def columns(records: Sequence[Record]) -> tuple[str, ...]:
+    """Ids of the metrics shown: the main ones, then what else any record has, in the catalogue's order."""
+    present = {name for record in records for name in record.metrics}
+    return (*MAIN, *(name for name in METRICS if name in present and name not in MAIN))
+
+
+def rows(records: Sequence[Record]) -> list[Row]:
+    """One row per record, in the order given."""
+    shown = columns(records)
+    return [Row(record.split, record.protocol, _cells(record, shown)) for record in records]
+
+
+def title_of(record: Record) -> str:
+    """Method, variant where it is not the plain map, and audio where it is not the sample's own."""
+    notes = [note for note in (record.variant, f"{record.audio} audio") if note not in {"av", "true audio"}]
+    return record.method + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _cells(record: Record, shown: Sequence[str]) -> tuple[str, ...]:
+    values = [_value(record, METRICS[name]) for name in shown]
+    values.insert(1, _interval(record))
+    partial = " partial" if record.partial else ""
+    speed = f"{record.n_scored / record.seconds:.0f}" if record.seconds > 0 else ""
+    count = f"{record.n_scored}/{record.n_expected}{partial}"
+    return (title_of(record), *values, count, f"{record.seconds:.1f}", speed)
+
+
+def _value(record: Record, metric: Metric) -> str:
+    value = record.metrics.get(metric.id)
+    return "" if value is None or value != value else f"{100 * value:.{metric.decimals}f}"
+
+
+def _interval(record: Record) -> str:
+    if "locacc" not in record.intervals:
+        return ""
+    low, high = record.intervals["locacc"]
+    return f"{100 * low:.1f} to {100 * high:.1f}"
