@@ -70,7 +70,7 @@ def _mend(partner: list[int], kinds: list[tuple[str, ...]], i: int) -> None:
 
 
 def _kind(sample: Sample) -> tuple[str, ...]:
-    return ("class", sample.label) if sample.label is not None else ("sound", sample.sound or sample.id)
+    return ("class", sample.label) if sample.label is not None else ("sound", str(sample.audio or sample.id))
 
 
 def _number(*parts: object) -> int:

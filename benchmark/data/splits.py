@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg")
 AUDIO_SUFFIXES = (".wav", ".flac")
 TRUTH_RULE = "vggss-union"
 """Boxes clipped to [0, 1], times 224, truncated, half-open, their union (EZ-VSL ``datasets.py``)."""
+
+DEMO_SOURCE = "drawn by avbench.data.demo"
 
 YAML_KEYS = ("name", "format", "annotations", "frames", "audio")
 
@@ -36,8 +38,6 @@ class Sample:
         sounding: False where the sound comes from nothing in the frame.
         mask: a picture of the sounding pixels, where the media bring one.
         objects: boxes of all that is visible, sounding or not, where the split knows them.
-        group: the image's name: samples of one image with different sounds share it.
-        sound: the sound's name: samples that share it hear the same.
     """
 
     id: str
@@ -48,8 +48,6 @@ class Sample:
     sounding: bool = True
     mask: Path | None = None
     objects: tuple[Box, ...] | None = None
-    group: str = ""
-    sound: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,8 @@ class Split:
 
     Attributes:
         sha256: hash over ids, boxes, labels, sounding flags and media names of the *whole* list: the same wherever
-            the media lie, and unchanged when missing media reduce ``samples``.
+            the media lie, and unchanged when missing media reduce ``samples``. For the demo world, hash over the
+            bytes of all its files.
         n: length of the whole list.
         has_media: whether folders of media were named and found.
         partial: whether ``samples`` is less than the list (``--allow-missing``).
@@ -113,7 +112,9 @@ def split_summary(name: str) -> SplitSummary:
         UsageError: for an unknown name, with the closest ones.
     """
     values = _definition(name)
-    return SplitSummary(name, values["title"], values["kind"], values["n"], values["sha256"], values["source"])
+    return SplitSummary(
+        name, values["title"], values["kind"], values["n"], values["sha256"], values.get("source", DEMO_SOURCE)
+    )
 
 
 def load_split(
@@ -173,7 +174,7 @@ def _load_vggss(name: str, values: dict[str, Any], *, metadata: Path | None, dat
         listed = _official_file(metadata, values["list"], values["list_sha256"])
         by_id = {a.id: a for a in annotations}
         annotations = [by_id[line] for line in listed.read_text(encoding="utf-8").splitlines()]
-    _verify(name, values, annotations, "avbench's definition is broken, report it")
+    _verify(name, values, annotations)
     folders = _data_folders(data) if data is not None else None
     return _build(name, values["title"], annotations, folders=folders, source=values["source"])
 
@@ -181,15 +182,17 @@ def _load_vggss(name: str, values: dict[str, Any], *, metadata: Path | None, dat
 def _load_demo(name: str, values: dict[str, Any], *, data: Path | None, draw: bool) -> Split:
     if data is not None:
         raise UsageError(f"the split {name} brings its own media: leave --data out")
+    described = Split(
+        name, values["title"], (), values["sha256"], values["n"], TRUTH_RULE, has_media=True, source=DEMO_SOURCE
+    )  # fmt: skip
     if not draw:
-        title, source = values["title"], values["source"]
-        return Split(name, title, (), values["sha256"], values["n"], TRUTH_RULE, has_media=True, source=source)
+        return described
     from avbench.data.demo import ensure_demo
 
-    root: Path = ensure_demo(name)
-    annotations = read_annotations(root / "annotations.json")
-    _verify(name, values, annotations, f"delete {root}, it is drawn again")
-    return _build(name, values["title"], annotations, folders=MediaFolders.below(root), source=values["source"])
+    root = ensure_demo(name)
+    find = _Finder(MediaFolders.below(root))
+    samples = tuple(find.sample(a) for a in read_annotations(root / "annotations.json"))
+    return replace(described, samples=samples)
 
 
 def _load_yaml(path: Path, data: Path | None) -> Split:
@@ -253,12 +256,12 @@ def _official_file(metadata: Path, name: str, sha256: str) -> Path:
     )
 
 
-def _verify(name: str, values: dict[str, Any], annotations: list[Annotation], remedy: str) -> None:
+def _verify(name: str, values: dict[str, Any], annotations: list[Annotation]) -> None:
     came = content_hash(annotations)
     if len(annotations) != values["n"] or came != values["sha256"]:
         raise AvbenchError(
-            f"the split {name} has {values['n']} samples of hash {values['sha256'][:16]}..., "
-            f"got {len(annotations)} of hash {came[:16]}...: {remedy}"
+            f"the split {name} has {values['n']} samples of hash {values['sha256'][:16]}..., the official files gave "
+            f"{len(annotations)} of hash {came[:16]}...: avbench reads them wrongly, report it"
         )
 
 
@@ -302,9 +305,7 @@ class _Finder:
             image = self.folders.frames / self.images.get(a.image, a.image + IMAGE_SUFFIXES[0])
             audio = self.folders.audio / self.sounds.get(a.audio, a.audio + AUDIO_SUFFIXES[0])
             mask = self.folders.masks / self.masks[a.id] if a.id in self.masks else None
-        return Sample(
-            a.id, image, audio, a.boxes, a.label, a.sounding, mask, a.objects, group=a.image, sound=a.audio
-        )  # fmt: skip
+        return Sample(a.id, image, audio, a.boxes, a.label, a.sounding, mask, a.objects)
 
 
 def _listing(folder: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
