@@ -9,16 +9,21 @@ bit depends on the processor, and one flipped bit would change the hash of a spl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 Item = TypeVar("Item")
 
 TABLE = 4096
 """Entries of one period in a wave table."""
+
+
+def floats(values: Any) -> Floats:
+    """An array of 32-bit floats."""
+    return np.asarray(values, dtype=np.float32)
 
 
 class Dice:
@@ -88,7 +93,7 @@ SINE = _sine_table()
 
 def sine(turns: Floats) -> Floats:
     """Sine of an angle in turns, by the nearest lower table entry."""
-    return SINE[(turns * np.float32(TABLE)).astype(np.int32) & (TABLE - 1)]
+    return floats(SINE[(turns * np.float32(TABLE)).astype(np.int32) & (TABLE - 1)])
 
 
 def turn(y: Floats, x: Floats) -> Floats:
@@ -99,4 +104,4 @@ def turn(y: Floats, x: Floats) -> Floats:
     angle = ratio * (0.158756 + square * (-0.049476 + square * (0.022036 - square * 0.006325)))
     angle = np.where(along > across, 0.25 - angle, angle)
     angle = np.where(x < 0, 0.5 - angle, angle)
-    return np.where(y < 0, -angle, angle).astype(np.float32)
+    return floats(np.where(y < 0, -angle, angle))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avbench.data.demo_dice import Floats, exp2, sine, turn
+from avbench.data.demo_dice import Floats, exp2, floats, sine, turn
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ Look = Callable[[Floats, Floats, Variation], tuple[Floats, Floats]]
 def ellipse(u: Floats, v: Floats, centre: tuple[float, float], radii: tuple[float, float]) -> Floats:
     """Inside an ellipse."""
     across, along = (u - centre[0]) / radii[0], (v - centre[1]) / radii[1]
-    return ((1 - np.sqrt(across * across + along * along)) * min(radii)).astype(np.float32)
+    return floats((1 - np.sqrt(across * across + along * along)) * min(radii))
 
 
 def block(u: Floats, v: Floats, centre: tuple[float, float], sides: tuple[float, float]) -> Floats:
     """Inside a rectangle with the given half sides."""
-    return np.minimum(sides[0] - np.abs(u - centre[0]), sides[1] - np.abs(v - centre[1]))
+    return floats(np.minimum(sides[0] - np.abs(u - centre[0]), sides[1] - np.abs(v - centre[1])))
 
 
 def rod(u: Floats, v: Floats, ends: tuple[float, float, float, float], thick: float) -> Floats:
@@ -45,22 +45,22 @@ def rod(u: Floats, v: Floats, ends: tuple[float, float, float, float], thick: fl
     dx, dy = x1 - x0, y1 - y0
     along = np.clip(((u - x0) * dx + (v - y0) * dy) / (dx * dx + dy * dy), 0, 1)
     gap_x, gap_y = u - x0 - along * dx, v - y0 - along * dy
-    return (thick - np.sqrt(gap_x * gap_x + gap_y * gap_y)).astype(np.float32)
+    return floats(thick - np.sqrt(gap_x * gap_x + gap_y * gap_y))
 
 
 def hard(inside: Floats, *, edge: float = 12.0) -> Floats:
     """0 outside to 1 inside, with a soft edge."""
-    return np.clip(inside * np.float32(edge) + np.float32(0.5), 0, 1)
+    return floats(np.clip(inside * np.float32(edge) + np.float32(0.5), 0, 1))
 
 
 def wave(turns: Floats) -> Floats:
     """A smooth pattern in [0, 1] that repeats every turn."""
-    return np.clip(0.5 + 0.9 * sine(turns), 0, 1).astype(np.float32)
+    return floats(np.clip(0.5 + 0.9 * sine(turns), 0, 1))
 
 
 def zigzag(turns: Floats) -> Floats:
     """A triangle wave in [0, 1]."""
-    return np.abs(2 * (turns - np.floor(turns)) - 1)
+    return floats(np.abs(2 * (turns - np.floor(turns)) - 1))
 
 
 def bell(u: Floats, v: Floats, look: Variation) -> tuple[Floats, Floats]:
@@ -135,9 +135,9 @@ def clock(u: Floats, v: Floats, look: Variation) -> tuple[Floats, Floats]:
     marks = hard(sine(turn(v, u) * 12 + 0.25) - 0.6, edge=4) * hard(0.09 - np.abs(radius - 0.66), edge=16)
     hands = np.zeros_like(u)
     for length, turns in ((0.62, look.phase), (0.42, 5 * look.rate)):
-        x, y = sine(np.array([turns, turns + 0.75], dtype=np.float32)).tolist()
+        x, y = sine(floats([turns, turns + 0.75])).tolist()
         hands = np.maximum(hands, hard(rod(u, v, (0, 0, length * x, length * y), 0.07), edge=16))
-    return (1 - radius).astype(np.float32), np.maximum(np.maximum(rim, marks), hands)
+    return floats(1 - radius), np.maximum(np.maximum(rim, marks), hands)
 
 
 def horn(u: Floats, v: Floats, look: Variation) -> tuple[Floats, Floats]:
@@ -147,7 +147,7 @@ def horn(u: Floats, v: Floats, look: Variation) -> tuple[Floats, Floats]:
     funnel = np.minimum((half - np.abs(v)) * 0.8, 0.86 - np.abs(u + 0.14))
     mouth = ellipse(u, v, (0.74, 0), (0.25, 1))
     bands = hard(sine(u * (2.2 * look.rate) + look.phase) - 0.35, edge=3)
-    return np.maximum(funnel, mouth), np.where(mouth > 0.05, 1, bands * (1 - hard(mouth))).astype(np.float32)
+    return np.maximum(funnel, mouth), floats(np.where(mouth > 0.05, 1, bands * (1 - hard(mouth))))
 
 
 def cricket(u: Floats, v: Floats, look: Variation) -> tuple[Floats, Floats]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.data.demo_dice import SINE, TABLE, Dice, Floats, exp2
+from avbench.data.demo_dice import SINE, TABLE, Dice, Floats, exp2, floats
 
 RATE = 16_000
 """Samples per second."""
@@ -31,13 +31,13 @@ def harmonics(*heights: float) -> Floats:
 def tone(hertz: float, n: int = SAMPLES, *, table: Floats = SINE) -> Floats:
     """A steady tone of ``n`` samples."""
     phase = np.arange(n, dtype=np.uint32) * np.uint32(int(hertz * 2.0**32 / RATE))
-    return table[phase >> np.uint32(_PHASE_BITS)]
+    return floats(table[phase >> np.uint32(_PHASE_BITS)])
 
 
-def glide(hertz: NDArray[np.floating], *, table: Floats = SINE) -> Floats:
+def glide(hertz: Floats, *, table: Floats = SINE) -> Floats:
     """A tone whose pitch follows ``hertz``, one value per sample."""
     steps = (hertz.astype(np.float64) * (2.0**32 / RATE)).astype(np.int64)
-    return table[(np.cumsum(steps) >> _PHASE_BITS) & (TABLE - 1)]
+    return floats(table[(np.cumsum(steps) >> _PHASE_BITS) & (TABLE - 1)])
 
 
 def decay(n: int, half_life: float) -> Floats:
@@ -48,14 +48,14 @@ def decay(n: int, half_life: float) -> Floats:
         step = min(done, n - done)
         curve[done : done + step] = curve[:step] * factor
         done, factor = done + step, factor * factor
-    return curve.astype(np.float32)
+    return floats(curve)
 
 
 def ramps(n: int, rise: float, fall: float) -> Floats:
     """An envelope of ``n`` samples: up in ``rise`` seconds, flat at 1, down in ``fall`` seconds."""
     steps = np.arange(n, dtype=np.float32)
     up, down = steps / np.float32(rise * RATE), (np.float32(n) - steps) / np.float32(fall * RATE)
-    return np.minimum(np.minimum(up, down), np.float32(1))
+    return floats(np.minimum(np.minimum(up, down), np.float32(1)))
 
 
 def swell(hertz: float, low: float, n: int = SAMPLES) -> Floats:
@@ -63,12 +63,10 @@ def swell(hertz: float, low: float, n: int = SAMPLES) -> Floats:
     return np.float32((1 + low) / 2) + tone(hertz, n) * np.float32((1 - low) / 2)
 
 
-def smooth(noise: Floats, width: int) -> Floats:
-    """A moving mean over ``width`` values (a power of two), which keeps the low frequencies of noise."""
-    step = 1
-    while step < width:
-        noise = (noise + np.roll(noise, step)) * np.float32(0.5)
-        step *= 2
+def smooth(noise: Floats, times: int) -> Floats:
+    """Noise whose neighbours were averaged ``times`` times over, which leaves the low frequencies."""
+    for _ in range(times):
+        noise = (noise + np.roll(noise, 1)) * np.float32(0.5)
     return noise
 
 
@@ -117,7 +115,7 @@ def drum(dice: Dice, pitch: float, tempo: float) -> Floats:
     """Low thuds whose pitch drops, with a burst of noise, every second one weaker."""
     length = int(0.4 * RATE)
     thud = glide(65 * pitch * (1 + 1.6 * decay(length, 0.03))) * decay(length, 0.07)
-    burst = smooth(dice.noise(length), 2) * decay(length, 0.015)
+    burst = smooth(dice.noise(length), 1) * decay(length, 0.015)
     clip = np.zeros(SAMPLES, dtype=np.float32)
     for k, at in beats(dice, 0.36 / tempo):
         place(clip, (thud + burst * np.float32(0.9)) * np.float32(0.55 if k % 2 else 1.0), at)
@@ -128,7 +126,7 @@ def engine(dice: Dice, pitch: float, tempo: float) -> Floats:
     """A growl of many harmonics whose speed drifts."""
     growl = harmonics(*(1 / (1 + 0.25 * k) for k in range(1, 25)))
     drift = 1 + 0.16 * tone(0.31 * tempo) + 0.03 * tone(5.3)
-    rattle = smooth(dice.noise(SAMPLES), 4) * swell(22 * pitch, 0.2)
+    rattle = smooth(dice.noise(SAMPLES), 2) * swell(22 * pitch, 0.2)
     return glide(48 * pitch * drift, table=growl) + rattle * np.float32(1.2)
 
 
@@ -154,7 +152,7 @@ def bird(dice: Dice, pitch: float, tempo: float) -> Floats:
 
 def water(dice: Dice, pitch: float, tempo: float) -> Floats:
     """A rush of soft noise with bubbles in it."""
-    clip = smooth(dice.noise(SAMPLES), 8) * swell(0.8 * tempo, 0.45) * np.float32(0.8)
+    clip = smooth(dice.noise(SAMPLES), 6) * swell(0.8 * tempo, 0.45)
     for _, at in beats(dice, 0.085 / tempo, loose=0.9):
         length = int(dice.uniform(0.03, 0.08) * RATE)
         rise = 1 + np.arange(length, dtype=np.float64) / length
@@ -201,7 +199,7 @@ def cricket(dice: Dice, pitch: float, tempo: float) -> Floats:
 def saw(dice: Dice, pitch: float, tempo: float) -> Floats:
     """Rasping strokes of noise, to and fro."""
     noise = dice.noise(SAMPLES)
-    rasp = (noise - np.roll(noise, 3)) * swell(95 * pitch, 0.0)
+    rasp = (noise - np.roll(noise, 1)) * swell(95 * pitch, 0.0)
     clip = np.zeros(SAMPLES, dtype=np.float32)
     length = int(0.33 * RATE / tempo)
     whine = tone(1250 * pitch, length, table=harmonics(0.5, 0.4, 0.3))
@@ -257,7 +255,7 @@ TIMBRES: dict[str, Timbre] = {
 def source(kind: str, dice: Dice) -> Floats:
     """``[SAMPLES]`` of one source with its largest value at 1; pitch and tempo vary by up to ``2**0.4``."""
     clip = TIMBRES[kind](dice, dice.factor(0.4), dice.factor(0.4))
-    return clip / np.abs(clip).max()
+    return floats(clip / np.abs(clip).max())
 
 
 def hiss(dice: Dice) -> Floats:
@@ -278,7 +276,8 @@ def level(clip: Floats) -> float:
 
 def quantised(clip: Floats) -> NDArray[np.int16]:
     """Samples in [-1, 1] as 16-bit integers, clipped."""
-    return np.rint(np.clip(clip, -1, 1) * np.float32(32767)).astype(np.int16)
+    steps: NDArray[np.int16] = np.rint(np.clip(clip, -1, 1) * np.float32(32767)).astype(np.int16)
+    return steps
 
 
 def decibel(x: float) -> float:

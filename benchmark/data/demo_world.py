@@ -47,6 +47,8 @@ class Drawn:
     """A sample as it is written to disk."""
 
     id: str
+    image: str
+    """Name of the frame: the id, or what the samples of one image share."""
     frame: NDArray[np.uint8]
     """``[HEIGHT, WIDTH, 3]``."""
     mask: NDArray[np.bool_]
@@ -87,28 +89,29 @@ def draw(split: DemoSplit, number: int) -> Drawn:
 
 @dataclass(frozen=True)
 class _Picture:
+    name: str
     scene: Scene
     frame: NDArray[np.uint8]
     masks: list[NDArray[np.bool_]]
     """Visible pixels of each thing."""
 
-    def sample(self, sample_id: str, sounding: list[int], sound: NDArray[np.int16], **extra: Any) -> Drawn:
-        """The sample in which the things ``sounding`` are heard."""
+    def sample(self, sounding: list[int], sound: NDArray[np.int16], *, suffix: str = "", label: str = "") -> Drawn:
+        """The sample in which the things ``sounding`` are heard; ``label`` replaces their classes."""
         kinds = [thing.kind for thing in self.scene.things]
         boxes = [_fractions(_extent(mask)) for mask in self.masks]
-        listed = zip(kinds, boxes, strict=True)
+        listed = list(enumerate(zip(kinds, boxes, strict=True)))
         entry = {
-            "file": sample_id,
-            "class": " and ".join(kinds[i] for i in sounding),
+            "file": self.name + suffix,
+            **({"image": self.name} if suffix else {}),
+            "class": label or " and ".join(kinds[i] for i in sounding),
             "bbox": [boxes[i] for i in sounding],
             "sounding": bool(sounding),
-            "objects": [{"class": k, "bbox": box, "sounding": i in sounding} for i, (k, box) in enumerate(listed)],
-            **extra,
+            "objects": [{"class": kind, "bbox": box, "sounding": i in sounding} for i, (kind, box) in listed],
         }
         heard = np.zeros((HEIGHT, WIDTH), dtype=np.bool_)
         for i in sounding:
             heard |= self.masks[i]
-        return Drawn(sample_id, self.frame, heard, sound, entry)
+        return Drawn(self.name + suffix, self.name, self.frame, heard, sound, entry)
 
 
 def _picture(split: DemoSplit, number: int) -> _Picture:
@@ -119,7 +122,7 @@ def _picture(split: DemoSplit, number: int) -> _Picture:
     for thing in scene.things:
         covered = paint(canvas, thing.kind, thing.box, dice)
         masks = [*(mask & ~covered for mask in masks), covered]
-    return _Picture(scene, finish(canvas), masks)
+    return _Picture(f"{split.name.replace('-', '_')}_{number:05d}", scene, finish(canvas), masks)
 
 
 def _extent(mask: NDArray[np.bool_]) -> Pixels:
@@ -131,55 +134,50 @@ def _fractions(box: Pixels) -> list[float]:
     return [box[0] / WIDTH, box[1] / HEIGHT, box[2] / WIDTH, box[3] / HEIGHT]
 
 
-def _prefix(split: DemoSplit) -> str:
-    return split.name.replace("-", "_")
+def _large(scene: Scene) -> list[int]:
+    return [i for i, thing in enumerate(scene.things) if thing.large]
 
 
 def _single(split: DemoSplit, number: int) -> Drawn:
     """One source."""
     picture = _picture(split, number)
     heard = choose(picture.scene, Dice(split.seed, number, SOUNDER))
-    sound = mixture([picture.scene.things[heard].kind], Dice(split.seed, number, SOUND))
-    return picture.sample(f"{_prefix(split)}_{number:05d}", [heard], sound)
+    kind = picture.scene.things[heard].kind
+    return picture.sample([heard], mixture([kind], Dice(split.seed, number, SOUND)))
 
 
 def _duet(split: DemoSplit, number: int) -> Drawn:
     """Two sources, the two large objects."""
     picture = _picture(split, number)
-    heard = [i for i, thing in enumerate(picture.scene.things) if thing.large]
-    sound = mixture([picture.scene.things[i].kind for i in heard], Dice(split.seed, number, SOUND))
-    return picture.sample(f"{_prefix(split)}_{number:05d}", heard, sound)
+    heard = _large(picture.scene)
+    kinds = [picture.scene.things[i].kind for i in heard]
+    return picture.sample(heard, mixture(kinds, Dice(split.seed, number, SOUND)))
 
 
 def _interactive(split: DemoSplit, number: int) -> Drawn:
     """One image twice in a row; each of its two large objects sounds once. The id ends in the one that sounds."""
     image, turn = divmod(number, 2)
     picture = _picture(split, image)
-    heard = [i for i, thing in enumerate(picture.scene.things) if thing.large][turn]
+    heard = _large(picture.scene)[turn]
     kind = picture.scene.things[heard].kind
-    return picture.sample(
-        f"{_prefix(split)}_{image:05d}_{kind}", [heard], mixture([kind], Dice(split.seed, number, SOUND))
-    )
+    return picture.sample([heard], mixture([kind], Dice(split.seed, number, SOUND)), suffix=f"_{kind}")
 
 
 def _extended(split: DemoSplit, number: int) -> Drawn:
-    """The first half are the samples of ``demo``, whose seed this split shares; the second half are the same frames,
-    with no source at all (the first half of them) or with a source of a class that is not in the frame."""
-    positives = split.n // 2
+    """Positives and negatives of the same images.
+
+    The first half are the samples of ``demo``, whose seed this split shares. The second half are their frames again:
+    the first half of those with noise alone, the others with a source of a class that is not in the frame.
+    """
+    positives, demo = split.n // 2, replace(split, name="demo")
     if number < positives:
-        return _single(replace(split, name="demo"), number)
-    image = number - positives
-    picture, dice = _picture(split, image), Dice(split.seed, image, NEGATIVE)
-    if image < positives // 2:
-        return _negative(picture, f"demo_silent_{image:05d}", "silence", silence(dice))
+        return _single(demo, number)
+    picture, dice = _picture(demo, number - positives), Dice(split.seed, number - positives, NEGATIVE)
+    if number < positives * 3 // 2:
+        return picture.sample([], silence(dice), suffix="_silent", label="silence")
     visible = {thing.kind for thing in picture.scene.things}
     kind = dice.pick([kind for kind in split.kinds if kind not in visible])
-    return _negative(picture, f"demo_offscreen_{image:05d}", kind, mixture([kind], dice))
-
-
-def _negative(picture: _Picture, sample_id: str, kind: str, sound: NDArray[np.int16]) -> Drawn:
-    drawn = picture.sample(sample_id, [], sound)
-    return replace(drawn, entry={**drawn.entry, "class": kind})
+    return picture.sample([], mixture([kind], dice), suffix="_offscreen", label=kind)
 
 
 SCHEMES: dict[str, Callable[[DemoSplit, int], Drawn]] = {
