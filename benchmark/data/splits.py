@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import Any
 from avbench.data.annotations import Annotation, file_hash, read_annotations
 from avbench.errors import AvbenchError, UsageError, unknown_name
 from avbench.types import Box
+
+Progress = Callable[[int, int], None]
 
 IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg")
 AUDIO_SUFFIXES = (".wav", ".flac")
@@ -118,7 +121,12 @@ def split_summary(name: str) -> SplitSummary:
 
 
 def load_split(
-    name_or_yaml: str, *, metadata: Path | None = None, data: Path | None = None, draw: bool = True
+    name_or_yaml: str,
+    *,
+    metadata: Path | None = None,
+    data: Path | None = None,
+    draw: bool = True,
+    progress: Progress | None = None,
 ) -> Split:
     """Load a split, complete and verified.
 
@@ -129,6 +137,7 @@ def load_split(
         data: folder that holds ``frames/`` and ``audio/``; overrides the base of a YAML file's folders. Without it
             (and without a YAML file) the split has truth but no media, which is enough for the fixed controls.
         draw: False describes a demo split (``n``, ``sha256``, no samples) without drawing it first.
+        progress: called with the samples drawn so far and their total, where a demo split has to be drawn.
 
     Raises:
         UsageError: for an unknown name or key, a missing argument, a folder that is not there.
@@ -138,7 +147,7 @@ def load_split(
         return _load_yaml(Path(name_or_yaml), data)
     values = _definition(name_or_yaml)
     if values["kind"] == "demo":
-        return _load_demo(name_or_yaml, values, data=data, draw=draw)
+        return _load_demo(name_or_yaml, values, data=data, draw=draw, progress=progress)
     return _load_vggss(name_or_yaml, values, metadata=metadata, data=data)
 
 
@@ -179,7 +188,7 @@ def _load_vggss(name: str, values: dict[str, Any], *, metadata: Path | None, dat
     return _build(name, values["title"], annotations, folders=folders, source=values["source"])
 
 
-def _load_demo(name: str, values: dict[str, Any], *, data: Path | None, draw: bool) -> Split:
+def _load_demo(name: str, values: dict[str, Any], *, data: Path | None, draw: bool, progress: Progress | None) -> Split:
     if data is not None:
         raise UsageError(f"the split {name} brings its own media: leave --data out")
     described = Split(
@@ -189,7 +198,7 @@ def _load_demo(name: str, values: dict[str, Any], *, data: Path | None, draw: bo
         return described
     from avbench.data.demo import ensure_demo
 
-    root = ensure_demo(name)
+    root = ensure_demo(name, progress=progress)
     find = _Finder(MediaFolders.below(root))
     samples = tuple(find.sample(a) for a in read_annotations(root / "annotations.json"))
     return replace(described, samples=samples)
@@ -233,6 +242,8 @@ def _check_yaml(path: Path, values: dict[Any, Any]) -> None:
             raise UsageError(f"{path}: expected a text under {key!r}, {came}; the keys are {', '.join(YAML_KEYS)}")
     if values["format"] != "vggss":
         raise UsageError(f"{path}: the format {values['format']!r} is unknown: write format: vggss")
+    if not re.fullmatch(r"[\w.-]*\w", values["name"]):
+        raise UsageError(f"{path}: the name {values['name']!r} is no plain word: use letters, digits, '-', '_' and '.'")
     if values["name"] in _definitions():
         raise UsageError(f"{path}: the name {values['name']!r} belongs to a built-in split: choose another")
 

@@ -9,10 +9,17 @@ from typing import Any
 
 import av
 import numpy as np
-from PIL import Image
 
-from avbench.data.decoding import AUDIO_RATE, Waveform, mono
+from avbench.data.decoding import AUDIO_RATE, Pixels, Waveform, mono, square
 from avbench.errors import AvbenchError
+from avbench.types import CANVAS
+
+SUFFIXES = {".avi", ".m4a", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm"}
+
+
+def is_container(path: Path) -> bool:
+    """Whether the suffix is one of a container of picture and sound, to be read by this module."""
+    return path.suffix.lower() in SUFFIXES
 
 
 def decode_container_audio(path: Path, *, rate: int | None = AUDIO_RATE) -> tuple[Waveform, int]:
@@ -34,10 +41,14 @@ def decode_container_audio(path: Path, *, rate: int | None = AUDIO_RATE) -> tupl
     return mono(path, samples, native=native, rate=rate)
 
 
-def middle_frame(path: Path) -> Image.Image:
-    """The first frame at or after half of the video's length, the last one where there is none; RGB.
+def middle_frame(path: Path, *, size: int = CANVAS) -> Pixels:
+    """The first frame at or after half of the video's length, the last one where there is none.
 
-    VGG-SS boxes were drawn on such a frame (stoneMo/EZ-VSL, issue 1).
+    It is the frame that VGGSound's users take (stoneMo/EZ-VSL, issue 1), squashed as
+    :func:`avbench.data.decoding.decode_image` does.
+
+    Returns:
+        uint8 ``[3, size, size]``.
 
     Raises:
         AvbenchError: for a file that is missing, cut off or no container, or that has no picture.
@@ -52,8 +63,7 @@ def middle_frame(path: Path) -> Image.Image:
                 break
         if frame is None:
             raise AvbenchError(f"{path} holds no frame of video: it is cut off, fetch it again")
-        image: Image.Image = frame.to_image()
-    return image
+        return square(frame.to_image(), size=size)
 
 
 @contextmanager
