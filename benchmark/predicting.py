@@ -82,7 +82,7 @@ def predict(jobs: Sequence[Job], methods: Sequence[Any], advance: Advance = lamb
 
 
 def decoding_processes(settings: Settings) -> int:
-    """How many processes decode: as asked for, else all processors but one where a GPU waits, none beside a busy CPU."""
+    """How many processes decode: as asked for, else all processors but one beside a GPU, none beside a busy CPU."""
     if settings.workers is not None:
         return settings.workers
     on_gpu = resolve_device(settings.device).type == "cuda"

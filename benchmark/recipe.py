@@ -13,7 +13,7 @@ from avbench.errors import UsageError, unknown_name
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to train one method; the values actually used. The file has the paper's and the official code's beside."""
+    """One way to train one method: the values used. The file has the paper's and the official code's beside them."""
 
     name: str
     """``<method>-<recipe>``, the name of the file."""

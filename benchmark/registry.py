@@ -130,9 +130,9 @@ def make_config(cls: type, overrides: dict[str, Any]) -> Any:
     try:
         parsed = parser.parse_args([f"--config.{key}={_as_text(value)}" for key, value in overrides.items()])
     except Exception as problem:
-        reason = str(problem).strip().splitlines()[0]
+        reason = " ".join(str(problem).replace("Parser key", "").split())
         raise UsageError(f"a setting of {cls.__name__} has the wrong type: {reason}") from None
-    return parser.instantiate_classes(parsed).config
+    return parser.instantiate(parsed).config
 
 
 def _as_text(value: Any) -> str:

@@ -79,7 +79,7 @@ def _map_of(job: Job, part: Part, variant: str) -> Tensor:
     name = MAPS[variant]
     if name not in part.tensors or (variant == "iqr" and "extra.image_query" not in part.tensors):
         raise UsageError(
-            f"the refinement iqr needs a method with an image-query map, such as jsa; {job.method.ref.name!r} has none: "
+            f"the refinement iqr needs a method with an image-query map, as jsa has; {job.method.ref.name!r} has none: "
             "leave --refine iqr out or name methods that have one"
         )
     return part.tensors[name]

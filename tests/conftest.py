@@ -1,9 +1,13 @@
 """Fixtures that several test files share."""
 
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+from PIL import Image
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +17,98 @@ def shared() -> Path:
     if not place:
         pytest.skip("AVBENCH_SHARED does not name the folder of official files and goldens")
     return Path(place)
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch) -> Path:
+    """An empty store of its own for one test."""
+    monkeypatch.setenv("AVBENCH_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def make_set(folder: Path, samples: int, seed: int = 0) -> Path:
+    """A set of noise in the official layout, one box each, two labels; returns the YAML file that describes it."""
+    rng = np.random.default_rng(seed)
+    entries = []
+    for name in ("frames", "audio"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for number in range(samples):
+        key = f"clip_{number:03d}"
+        Image.fromarray(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(folder / "frames" / f"{key}.png")
+        soundfile.write(folder / "audio" / f"{key}.wav", rng.uniform(-0.5, 0.5, 16_000), 16_000)
+        left = float(rng.integers(0, 50)) / 100
+        entries.append({"file": key, "class": f"kind {number % 2}", "bbox": [[left, 0.1, left + 0.5, 0.9]]})
+    (folder / "annotations.json").write_text(json.dumps(entries))
+    place = folder / "tiny.yaml"
+    place.write_text("name: tiny\nformat: vggss\nannotations: annotations.json\nframes: frames\naudio: audio\n")
+    return place
+
+
+@pytest.fixture
+def tiny_set(tmp_path) -> Path:
+    """The YAML file of a set of five samples."""
+    return make_set(tmp_path / "tiny", 5)
+
+
+@pytest.fixture
+def larger_set(tmp_path) -> Path:
+    """The YAML file of a set that fills two part files and begins a third."""
+    return make_set(tmp_path / "larger", 520)
+
+
+PLUGIN = '''
+"""A method in a single file."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from avbench.frontends import ScipySpectrogram
+from avbench.registry import register_method
+from avbench.types import Batch, Embeddings, Prediction
+
+
+@dataclass(frozen=True)
+class TinyConfig:
+    gain: float = 1.0
+
+
+@register_method("tiny-plugin", config=TinyConfig, trainable=False)
+class Tiny(nn.Module):
+    """A tiny method: loudness times brightness."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.frontend = ScipySpectrogram()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def loss(self, batch):
+        total = (self.localize(batch).map * self.weight - 1).square().mean()
+        return {"total": total}
+
+    def localize(self, batch):
+        loudness = batch.audio.mean(dim=(1, 2, 3))
+        cells = nn.functional.adaptive_avg_pool2d(batch.image.mean(dim=1, keepdim=True), 7)[:, 0]
+        return Prediction(self.weight * self.config.gain * cells * loudness[:, None, None])
+
+    def embed(self, batch):
+        return Embeddings(batch.image.mean(dim=(2, 3)), batch.audio.mean(dim=(2, 3)).expand(-1, 3))
+'''
+
+
+@pytest.fixture
+def plugin_file(tmp_path) -> Path:
+    """A file with the method ``Tiny``, which has weights and needs no training."""
+    place = tmp_path / "tiny_plugin.py"
+    place.write_text(PLUGIN)
+    return place
+
+
+@pytest.fixture
+def trainable_plugin(tmp_path) -> Path:
+    """The same method, to be trained."""
+    place = tmp_path / "trainable_plugin.py"
+    place.write_text(PLUGIN.replace("trainable=False", "trainable=True").replace("tiny-plugin", "learner"))
+    return place

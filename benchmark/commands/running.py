@@ -55,6 +55,12 @@ def main(given: Sequence[str]) -> int:
 
 def _parser() -> ArgumentParser:
     parser = command_parser("run", "Evaluate methods on splits: one decode pass for all methods of a split.", EXAMPLES)
+    _add_inputs(parser)
+    _add_measures(parser)
+    return parser
+
+
+def _add_inputs(parser: ArgumentParser) -> None:
     what = parser.add_argument_group("what is evaluated")
     what.add_argument("--method", required=True, type=str, help="names, or path/to/file.py:Name, separated by commas")
     what.add_argument(
@@ -75,6 +81,9 @@ def _parser() -> ArgumentParser:
     )
     where.add_argument("--data", type=str, default=None, metavar="ROOT", help="folder with frames/ and audio/")
     where.add_argument("--allow-missing", action="store_true", help="score what is there; the result is marked partial")
+
+
+def _add_measures(parser: ArgumentParser) -> None:
     how = parser.add_argument_group("how it is measured")
     how.add_argument("--protocol", type=str, default=None, help="names, separated by commas (default: common)")
     how.add_argument("--audio", choices=get_args(AudioMode), default="true", help="what the method hears")
@@ -96,7 +105,6 @@ def _parser() -> ArgumentParser:
     output.add_argument(
         "--runs", type=str, default="runs", metavar="DIR", help="folder of predictions, records and pictures"
     )
-    return parser
 
 
 def _settings(options: Namespace, command: str) -> Settings:
