@@ -15,8 +15,14 @@ from avbench.data.demo_drawing import HEIGHT, WIDTH, Pixels
 LARGE = (0.30, 0.44)
 """Share of the frame that the box of a large object covers."""
 
+MEDIUM = (0.18, 0.25)
+"""The same of one of four objects, two of which sound."""
+
 SMALL = (0.035, 0.075)
 """The same of a small object."""
+
+SMALL_SOUNDS = {"exchangeable": 0.24, "central": 0.06, "edge": 0.06}
+"""Chance that a small object sounds where there is one, by layout."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +36,10 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """Objects in the order of painting, and the chance that a small one sounds if there is any."""
+    """A layout by its name, and the objects in the order of painting."""
 
     layout: str
     things: list[Thing]
-    small_sounds: float
 
 
 def _box(centre: tuple[float, float], size: tuple[float, float]) -> Pixels:
@@ -76,6 +81,17 @@ def _pair(dice: Dice) -> list[Pixels]:
     return dice.shuffled(boxes)
 
 
+def _quarters(dice: Dice) -> list[Pixels]:
+    """Four boxes, each in another corner and at most a quarter of the frame, in a random order."""
+    boxes = []
+    for corner in dice.shuffled(range(4)):
+        area = dice.uniform(*MEDIUM)
+        wide = dice.uniform(max(0.42, area / 0.52), min(0.54, area / 0.38))
+        x = _towards(dice, corner % 2, wide, loose=0.1)
+        boxes.append(_box((x, _towards(dice, corner // 2, area / wide, loose=0.1)), (wide, area / wide)))
+    return boxes
+
+
 def _one(dice: Dice, *, central: bool) -> Pixels:
     """One large box, near the centre or at an edge or corner."""
     area, ratio = dice.uniform(*LARGE), dice.factor(0.35)
@@ -103,30 +119,46 @@ def _little(dice: Dice, others: list[Pixels]) -> Pixels:
 
 
 def compose(dice: Dice, kinds: Sequence[str], shares: dict[str, float]) -> Scene:
-    """Draw a scene of two to three objects, all of different classes.
+    """Draw a scene of two to four objects, all of different classes.
 
     Args:
         dice: the scene's own stream.
-        kinds: the classes to choose from, at least three.
-        shares: probability of the layouts ``exchangeable`` (two large objects, in half of the scenes a small one),
-            ``central`` and ``edge`` (one large object, one or two small ones); they sum to 1.
+        kinds: the classes to choose from, at least four.
+        shares: probability of each layout; they sum to 1. ``exchangeable``: two large objects, in half of the scenes
+            a small one too. ``central`` and ``edge``: one large object, one or two small ones. ``quarters``:
+            four objects of medium size, which count as large.
     """
-    draw = dice.uniform(0, 1)
-    classes = dice.shuffled(kinds)
-    if draw < shares["exchangeable"]:
-        layout, large, count, sounds = "exchangeable", _pair(dice), dice.below(2), 0.24
+    classes, layout = dice.shuffled(kinds), _layout(dice, shares)
+    if layout == "quarters":
+        large, count = _quarters(dice), 0
+    elif layout == "exchangeable":
+        large, count = _pair(dice), dice.below(2)
     else:
-        layout = "central" if draw < shares["exchangeable"] + shares["central"] else "edge"
-        large, count, sounds = [_one(dice, central=layout == "central")], 1 + dice.below(2), 0.06
+        large, count = [_one(dice, central=layout == "central")], 1 + dice.below(2)
     boxes = list(large)
     for _ in range(count):
         boxes.append(_little(dice, boxes))
-    things = [Thing(kind, box, large=i < len(large)) for i, (kind, box) in enumerate(zip(classes, boxes, strict=False))]
-    return Scene(layout, things, sounds)
+    named = enumerate(zip(classes, boxes, strict=False))
+    return Scene(layout, [Thing(kind, box, large=i < len(large)) for i, (kind, box) in named])
+
+
+def _layout(dice: Dice, shares: dict[str, float]) -> str:
+    """One of the layouts, by its share; the last one takes what rounding leaves."""
+    draw = dice.uniform(0, 1)
+    for layout, share in shares.items():
+        draw -= share
+        if draw < 0:
+            return layout
+    return layout
 
 
 def choose(scene: Scene, dice: Dice) -> int:
     """Which object sounds: a small one in a fixed share of the scenes that have one, else any of the large ones."""
-    large = [i for i, thing in enumerate(scene.things) if thing.large]
     small = [i for i, thing in enumerate(scene.things) if not thing.large]
-    return dice.pick(small if small and dice.coin(scene.small_sounds) else large)
+    share = SMALL_SOUNDS.get(scene.layout, 0)
+    return dice.pick(small if small and dice.coin(share) else large_ones(scene))
+
+
+def large_ones(scene: Scene) -> list[int]:
+    """Places of the large objects in the order of painting."""
+    return [i for i, thing in enumerate(scene.things) if thing.large]

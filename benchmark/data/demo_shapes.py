@@ -147,7 +147,7 @@ def horn(u: Floats, v: Floats, look: Variation) -> tuple[Floats, Floats]:
     funnel = np.minimum((half - np.abs(v)) * 0.8, 0.86 - np.abs(u + 0.14))
     mouth = ellipse(u, v, (0.74, 0), (0.25, 1))
     bands = hard(sine(u * (2.2 * look.rate) + look.phase) - 0.35, edge=3)
-    return np.maximum(funnel, mouth), floats(np.where(mouth > 0.05, 1, bands * (1 - hard(mouth))))
+    return np.maximum(funnel, mouth), np.maximum(hard(mouth - 0.06, edge=16), bands * (1 - hard(mouth, edge=16)))
 
 
 def cricket(u: Floats, v: Floats, look: Variation) -> tuple[Floats, Floats]:

@@ -20,7 +20,7 @@ STRIP, GAP, COLUMNS = 56, 6, 6  # height of a spectrogram, space between the til
 
 
 def contact_sheet(name: str, out: Path, *, n: int = 24) -> None:
-    """Write a PNG of the first ``n`` samples of a split.
+    """Write a PNG of up to ``n`` samples of a split, pairs of neighbours spread over all of it.
 
     Each frame carries the boxes and classes of its objects, green where they sound and red where not; under it lies
     the spectrogram of its sound, 0 to 8 kHz upwards, 60 dB from white to black.
@@ -33,8 +33,8 @@ def contact_sheet(name: str, out: Path, *, n: int = 24) -> None:
 
     folder = ensure_demo(name)
     entries = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
-    step = max(1, len(entries) // n) if not entries[0]["sounding"] or not entries[-1]["sounding"] else 1
-    tiles = [_tile(folder, entry) for entry in entries[::step][:n]]
+    pairs = [2 * (len(entries) * k // (n + 1) // 2) for k in range(0, n, 2)]
+    tiles = [_tile(folder, entry) for start in pairs for entry in entries[start : start + 2]][:n]
     wide, high = tiles[0].width + GAP, tiles[0].height + GAP
     sheet = Image.new("RGB", (COLUMNS * wide + GAP, -(-len(tiles) // COLUMNS) * high + GAP), "white")
     for k, tile in enumerate(tiles):
@@ -45,7 +45,7 @@ def contact_sheet(name: str, out: Path, *, n: int = 24) -> None:
 def _tile(folder: Path, entry: dict[str, Any]) -> Image:
     from PIL import Image, ImageDraw
 
-    with Image.open(folder / "frames" / f"{entry['file']}.png") as file:
+    with Image.open(folder / "frames" / f"{entry.get('image', entry['file'])}.png") as file:
         frame = file.convert("RGB")
     pen = ImageDraw.Draw(frame)
     for thing in sorted(entry["objects"], key=lambda thing: thing["sounding"]):

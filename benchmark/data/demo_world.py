@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from avbench.data.demo_dice import Dice
 from avbench.data.demo_drawing import HEIGHT, WIDTH, Pixels, background, finish, paint
-from avbench.data.demo_scene import Scene, choose, compose
+from avbench.data.demo_scene import Scene, choose, compose, large_ones
 from avbench.data.demo_shapes import STYLES
 from avbench.data.demo_sound import mixture, silence
 from avbench.errors import unknown_name
@@ -39,7 +39,7 @@ class DemoSplit:
     kinds: tuple[str, ...]
     """Classes of its objects."""
     shares: dict[str, float]
-    """Probability of each layout, see :func:`avbench.data.demo_scene.compose`."""
+    """Probability of each layout in a fixed order, see :func:`avbench.data.demo_scene.compose`."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,6 @@ def _fractions(box: Pixels) -> list[float]:
     return [box[0] / WIDTH, box[1] / HEIGHT, box[2] / WIDTH, box[3] / HEIGHT]
 
 
-def _large(scene: Scene) -> list[int]:
-    return [i for i, thing in enumerate(scene.things) if thing.large]
-
-
 def _single(split: DemoSplit, number: int) -> Drawn:
     """One source."""
     picture = _picture(split, number)
@@ -147,9 +143,9 @@ def _single(split: DemoSplit, number: int) -> Drawn:
 
 
 def _duet(split: DemoSplit, number: int) -> Drawn:
-    """Two sources, the two large objects."""
+    """Two sources, any two of the large objects."""
     picture = _picture(split, number)
-    heard = _large(picture.scene)
+    heard = sorted(Dice(split.seed, number, SOUNDER).shuffled(large_ones(picture.scene))[:2])
     kinds = [picture.scene.things[i].kind for i in heard]
     return picture.sample(heard, mixture(kinds, Dice(split.seed, number, SOUND)))
 
@@ -158,7 +154,7 @@ def _interactive(split: DemoSplit, number: int) -> Drawn:
     """One image twice in a row; each of its two large objects sounds once. The id ends in the one that sounds."""
     image, turn = divmod(number, 2)
     picture = _picture(split, image)
-    heard = _large(picture.scene)[turn]
+    heard = large_ones(picture.scene)[turn]
     kind = picture.scene.things[heard].kind
     return picture.sample([heard], mixture([kind], Dice(split.seed, number, SOUND)), suffix=f"_{kind}")
 
