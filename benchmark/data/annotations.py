@@ -21,6 +21,7 @@ from avbench.types import Box
 KEYS = ("file", "class", "bbox", "image", "audio", "sounding", "objects")
 REQUIRED = KEYS[:3]
 OBJECT_KEYS = ("class", "bbox", "sounding")
+LARGEST = 1e300
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _read(path: Path) -> bytes:
 def _parse(path: Path, content: bytes) -> list[Any]:
     try:
         entries = json.loads(content)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise AvbenchError(
             f"{path} is not JSON or is cut off ({problem}): expected a list of entries, fetch the file again"
         ) from problem
@@ -165,7 +166,7 @@ def _box(where: str, value: Any, lenient: bool) -> Box:
     numeric = isinstance(value, list) and all(type(v) in {int, float} for v in value)
     if not numeric or len(value) != 4:
         raise AvbenchError(f"{where}: a box is four numbers [x0, y0, x1, y1], got {value!r}")
-    x0, y0, x1, y1 = (float(v) for v in value)
+    x0, y0, x1, y1 = (float(v) if abs(v) < LARGEST else math.inf for v in value)  # JSON integers know no limit
     if not lenient:
         _check_box(where, (x0, y0, x1, y1))
     return x0, y0, x1, y1
