@@ -30,7 +30,7 @@ def union_map(boxes: Sequence[Box], *, size: int = 224) -> Tensor:
     References:
         stoneMo/EZ-VSL datasets.py, ``bbox2gtmap`` (``format="vggss"``).
     """
-    return _sum_of_boxes([_pixels(box, size) for box in boxes], size).clamp(max=1)
+    return _sum_of_boxes([_pixels(box, size) for box in boxes], size).clamp_(max=1)
 
 
 def consensus_map(boxes_256: Sequence[Box], *, size: int = 224) -> Tensor:
@@ -55,7 +55,7 @@ def consensus_map(boxes_256: Sequence[Box], *, size: int = 224) -> Tensor:
     for box in boxes_256:
         _refuse_nan(box)
     scaled = [tuple(int(size * int(v) / 256) for v in box) for box in boxes_256]
-    return (_sum_of_boxes([tuple(max(v, 0) for v in box) for box in scaled], size) / 2).clamp(max=1)
+    return (_sum_of_boxes([tuple(max(v, 0) for v in box) for box in scaled], size) / 2).clamp_(max=1)
 
 
 def _pixels(box: Box, size: int) -> tuple[int, ...]:

@@ -13,8 +13,8 @@ from avbench.metrics.masks import absolute_mask, rank_mask
 from avbench.metrics.protocols import Protocol
 from avbench.metrics.success import area_under_success, mean_ciou, success_rate
 
-CHUNK = 32
-"""Maps handled at once: enough to be fast, few enough to stay in the cache."""
+CHUNK = 8
+"""Maps handled at once: few enough to stay in the processor's cache."""
 
 _NORMALISE: dict[str, Callable[[Tensor], Tensor]] = {"minmax_guarded": minmax_guarded}
 _THRESHOLD: dict[str, Callable[..., Tensor]] = {"rank": rank_mask, "absolute": absolute_mask}
