@@ -100,7 +100,7 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 def _draw(split: DemoSplit, folder: Path, *, workers: int, progress: Progress | None) -> None:
-    part = folder.with_name(f".{folder.name}.part")
+    part = folder.with_name(f".{folder.name}-{split.sha256[:12]}.part")  # another drawing's remains are not continued
     for name in (*FOLDERS, RECORDS):
         (part / name).mkdir(parents=True, exist_ok=True)
     portions = draw_portions(Job.whole(split, part), workers=workers, progress=progress)
@@ -108,6 +108,12 @@ def _draw(split: DemoSplit, folder: Path, *, workers: int, progress: Progress | 
     sums = {path: digest for portion in portions for path, digest in portion["sums"].items()}
     sums[ANNOTATIONS] = write_whole(part / ANNOTATIONS, json.dumps(entries, indent=1).encode())
     write_whole(part / SUMS, "".join(f"{sums[path]}  {path}\n" for path in sorted(sums)).encode())
+    came = content_sha256(part)
+    if came != split.sha256:
+        raise AvbenchError(
+            f"the split {split.name} should have the hash {split.sha256[:12]}, but this machine drew {came[:12]} into "
+            f"{part}: delete that folder and try again; if it stays so, report it with the versions of Python and NumPy"
+        )
     shutil.rmtree(part / RECORDS)
     part.replace(folder)
 

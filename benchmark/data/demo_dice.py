@@ -97,7 +97,7 @@ def sine(turns: Floats) -> Floats:
 
 
 def turn(y: Floats, x: Floats) -> Floats:
-    """Angle of ``(x, y)`` in turns, [-0.5, 0.5]; a polynomial with an error under 1e-4 turns."""
+    """Angle of ``(x, y)`` in turns, [-0.5, 0.5]; a polynomial with an error under 2e-4 turns."""
     across, along = np.abs(x), np.abs(y)
     ratio = np.minimum(across, along) / np.maximum(np.maximum(across, along), np.float32(1e-9))
     square = ratio * ratio

@@ -1,6 +1,6 @@
 """Drawing a split of the demo world in portions, in this process or in several; each portion is whole or absent.
 
-As a module run by Python this is one drawing process: it reads a job from its standard input (see :class:`Job`).
+As a module run by Python this is one drawing process, whose argument is a :class:`Job` as text.
 Processes are started this way, not forked or spawned, so that a caller's own script needs no guard around its code.
 """
 
@@ -115,8 +115,9 @@ def _known(folder: Path, record: Path) -> dict[str, Any] | None:
 
 def _draw_in_processes(job: Job, workers: int, progress: Progress | None) -> None:
     jobs = [Job(job.split, job.folder, job.starts[k::workers]) for k in range(workers)]
-    running = [_start(part) for part in jobs]
+    running: list[subprocess.Popen[bytes]] = []
     try:
+        running.extend(_start(part) for part in jobs)
         while any(process.poll() is None for process in running):
             time.sleep(0.05)
             if progress:
@@ -129,14 +130,9 @@ def _draw_in_processes(job: Job, workers: int, progress: Progress | None) -> Non
         raise AvbenchError(f"a process that drew {job.split.name} ended early: try again, or with one process")
 
 
-def _start(job: Job) -> subprocess.Popen[str]:
+def _start(job: Job) -> subprocess.Popen[bytes]:
     settings = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-m", __name__]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=settings)  # noqa: S603 (our own module)
-    if process.stdin:
-        process.stdin.write(job.text())
-        process.stdin.close()
-    return process
+    return subprocess.Popen([sys.executable, "-m", __name__, job.text()], env=settings)  # noqa: S603 (our own module)
 
 
 def _recorded(folder: Path) -> int:
@@ -144,8 +140,8 @@ def _recorded(folder: Path) -> int:
 
 
 def main() -> None:
-    """Draw the job on the standard input."""
-    draw_portions(Job.read(sys.stdin.read()), workers=1)
+    """Draw the job that the command line states."""
+    draw_portions(Job.read(sys.argv[1]), workers=1)
 
 
 if __name__ == "__main__":
