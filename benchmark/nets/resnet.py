@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
@@ -93,15 +91,15 @@ def imagenet_weights(path: Path | None) -> dict[str, Tensor]:
     Raises:
         AvbenchError: where the file cannot be read or is none of a ResNet-18, or nothing can be had without a path.
     """
-    state = _published() if path is None else load_weights(path).state
-    source = ResNet18_Weights.IMAGENET1K_V1.url if path is None else path.name
+    file = _published() if path is None else path
+    state = load_weights(file).state
     found = {key: value for key, value in state.items() if not key.startswith("fc.")}
     with torch.device("meta"):
         expected = Trunk().state_dict()
     wrong = sorted(k for k in expected.keys() | found.keys() if _shape(expected, k) != _shape(found, k))
     if wrong:
         raise AvbenchError(
-            f"expected the {len(expected)} tensors of torchvision's resnet18 in {source}, but {len(wrong)} are "
+            f"expected the {len(expected)} tensors of torchvision's resnet18 in {file}, but {len(wrong)} are "
             f"missing, unknown or of another shape ({', '.join(wrong[:3])}): give the file that torchvision publishes"
         )
     return found
@@ -111,15 +109,17 @@ def _shape(state: dict[str, Tensor], key: str) -> torch.Size | None:
     return state[key].shape if key in state else None
 
 
-def _published() -> dict[str, Any]:
-    weights = ResNet18_Weights.IMAGENET1K_V1
-    name = weights.url.rsplit("/", 1)[-1]
-    try:
-        state: dict[str, Any] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-    except (URLError, OSError) as problem:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise AvbenchError(
-            f"the ImageNet weights {name} are neither in {folder} nor can they be downloaded ({problem}): "
-            f"put the file there, or give its path"
-        ) from problem
-    return state
+def _published() -> Path:
+    url: str = ResNet18_Weights.IMAGENET1K_V1.url
+    folder, name = Path(torch.hub.get_dir()) / "checkpoints", url.rsplit("/", 1)[-1]
+    file = folder / name
+    if not file.is_file():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(file), hash_prefix=Path(name).stem.split("-")[1], progress=False)
+        except (OSError, RuntimeError) as problem:
+            raise AvbenchError(
+                f"the ImageNet weights {name} are not in {folder} and cannot be downloaded ({problem}): put the file "
+                "there, or give its path"
+            ) from problem
+    return file

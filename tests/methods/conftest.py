@@ -172,13 +172,14 @@ def golden(shared):
     return load
 
 
-def tiny_batch(spectrogram, *, size=4, seed=0, side=64):
+def tiny_batch(spectrogram, *, size=4, seed=0, side=64, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(size, 3, side, side, generator=generator)
-    return Batch([str(i) for i in range(size)], image, torch.randn(size, 1, *spectrogram, generator=generator))
+    audio = torch.randn(size, 1, *spectrogram, generator=generator)
+    return Batch([str(i) for i in range(size)], image.to(dtype), audio.to(dtype))
 
 
 @pytest.fixture(scope="session")
 def random_batch():
-    """Noise as a batch: ``random_batch((F, T), size=, seed=, side=)``."""
+    """Noise as a batch: ``random_batch((F, T), size=, seed=, side=, dtype=)``."""
     return tiny_batch
