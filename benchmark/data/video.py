@@ -16,6 +16,9 @@ from avbench.types import CANVAS
 
 SUFFIXES = {".avi", ".m4a", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm"}
 
+WHOLE = 0.9
+"""Share of the promised length below which a sound track counts as cut off; a download may end anywhere."""
+
 
 def is_container(path: Path) -> bool:
     """Whether the suffix is one of a container of picture and sound, to be read by this module."""
@@ -37,7 +40,11 @@ def decode_container_audio(path: Path, *, rate: int | None = AUDIO_RATE) -> tupl
         track = container.streams.audio[0]
         native = track.codec_context.sample_rate
         planes = [frame.to_ndarray() for frame in _as_float(container, track)]
+        promised = _seconds(container, track) * native
     samples = np.concatenate(planes, axis=1).T if planes else np.zeros((0, 1), dtype=np.float32)
+    if len(samples) < WHOLE * promised:
+        seconds = f"{promised / native:.1f} s of sound, there are {len(samples) / native:.1f} s"
+        raise AvbenchError(f"{path} is cut off: it promises {seconds}; fetch it again")
     return mono(path, samples, native=native, rate=rate)
 
 
