@@ -90,8 +90,11 @@ def load_checkpoint(path: Path, cls: Any, overrides: dict[str, Any]) -> Any:
             f"expected a checkpoint of {cls.info.name!r}, but {path} is one of {weights.meta.get('method')!r} with the "
             f"settings {', '.join(foreign)}: name the method that it belongs to"
         )
-    config = make_config(cls.config_class, {**(weights.config or {}), **overrides})
-    method = cls(replace(config, pretrained=None) if "pretrained" in known else config)
+    changed = make_config(cls.config_class, overrides)
+    changes = {name: getattr(changed, name) for name in overrides}
+    if "pretrained" in known:
+        changes["pretrained"] = None
+    method = cls(replace(cls.config_class(**(weights.config or {})), **changes))
     fill(method, weights.state, path)
     return method
 
