@@ -65,6 +65,12 @@ def test_mask_follows_what_hides_it():
     assert not drawn.mask[~boxes].any()
 
 
+def test_masks_of_one_image_do_not_overlap():
+    split = read_split("demo-interactive")
+    for number in range(0, 40, 2):
+        assert not (draw(split, number).mask & draw(split, number + 1).mask).any()
+
+
 def test_objects_of_a_frame_differ_in_class(scenes):
     assert all(len({thing.kind for thing in scene.things}) == len(scene.things) for scene, _ in scenes)
 
@@ -211,7 +217,7 @@ def test_timbres_are_told_apart_by_ear():
     features = np.array([[_hearing(mixture([kind], Dice(3, n))) for n in range(8)] for kind in TIMBRES])
     means = features[:, :5].mean(axis=1)
     guesses = ((features[:, 5:, None] - means) ** 2).sum(axis=-1).argmin(axis=-1)
-    assert (guesses == np.arange(12)[:, None]).mean() > 0.75
+    assert ((guesses == np.arange(12)[:, None]).mean(axis=1) > 0.5).all()
 
 
 def _hearing(clip):
