@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -136,7 +137,7 @@ def make_config(cls: type, overrides: dict[str, Any]) -> Any:
 
 
 def _as_text(value: Any) -> str:
-    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if not isinstance(value, str) else value
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 @cache

@@ -39,14 +39,14 @@ def _similarity(method: Any, images: Tensor, audios: Tensor) -> Tensor:
 
 
 def _recalls(similarity: Tensor, labels: list[str | None]) -> dict[str, float]:
-    """Metric ids of the catalogue: ``a2i_r1`` is of the own pair, ``a2i_class_r1`` of any pair of the own class."""
-    relevant: dict[str, Tensor | None] = {"": None}
+    """Metric ids of the catalogue: ``a2i_instance_r1`` is of the own pair, ``a2i_class_r1`` of any pair of the own class."""
+    relevant: dict[str, Tensor | None] = {"instance": None}
     known = [label for label in labels if label is not None]
     if len(known) == len(labels):
-        relevant["class_"] = same_label(known, known)
+        relevant["class"] = same_label(known, known)
     found = {}
     for kind, hits in relevant.items():
         for way, matrix in (("i2a", similarity), ("a2i", similarity.T)):
             recalls = recall_at_k(matrix, hits, RANKS)
-            found |= {f"{way}_{kind}r{rank}": float(value) for rank, value in recalls.items()}
+            found |= {f"{way}_{kind}_r{rank}": float(value) for rank, value in recalls.items()}
     return found

@@ -59,6 +59,8 @@ def larger_set(tmp_path) -> Path:
 PLUGIN = '''
 """A method in a single file."""
 
+import os
+import signal
 from dataclasses import dataclass
 
 import torch
@@ -89,6 +91,10 @@ class Tiny(nn.Module):
         return {"total": total}
 
     def localize(self, batch):
+        if os.environ.get("TINY_DIES_AT") in batch.ids:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if os.environ.get("TINY_IS_INTERRUPTED_AT") in batch.ids:
+            raise KeyboardInterrupt
         loudness = batch.audio.mean(dim=(1, 2, 3))
         cells = nn.functional.adaptive_avg_pool2d(batch.image.mean(dim=1, keepdim=True), 7)[:, 0]
         return Prediction(self.weight * self.config.gain * cells * loudness[:, None, None])

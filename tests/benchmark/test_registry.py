@@ -105,8 +105,8 @@ def test_overrides_are_converted_by_type():
     assert made == Example(0.5, 3, "a", False)
 
 
-def test_none_can_be_set():
-    assert make_config(Example, {"name": None}).name is None
+def test_none_and_zero_can_be_set():
+    assert make_config(Example, {"name": None, "slots": 0}) == Example(name=None, slots=0)
 
 
 def test_an_unknown_setting_answers_with_the_closest():

@@ -1,0 +1,300 @@
+"""Running a method on a split: one decode pass, part files, records, resuming, finding results again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+import avbench
+from avbench.cli import main
+from avbench.data import loader
+from avbench.errors import AvbenchError, UsageError
+from avbench.request import Settings
+from avbench.runner import Places, request_for, run
+from avbench.types import Prediction
+
+
+def run_json(capsys, *arguments):
+    """Exit code and the parsed array of ``avbench run --json``."""
+    code = main(["run", *map(str, arguments), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture
+def tiny_run(plugin_file, tiny_set, tmp_path):
+    return ["--method", f"{plugin_file}:Tiny", "--split", tiny_set, "--runs", tmp_path / "runs", "--pictures", "false"]
+
+
+def test_the_json_of_a_run(capsys, tiny_run):
+    code, rows = run_json(capsys, *tiny_run)
+    assert code == 0
+    assert [row["method"] for row in rows] == ["tiny-plugin", "whole", "square", "disc"]
+    first = rows[0]
+    assert (first["variant"], first["split"], first["protocol"]) == ("av", "tiny", "common")
+    assert (first["n_expected"], first["n_scored"], first["partial"]) == (5, 5, False)
+    assert set(first["metrics"]) == {"locacc", "mean_ciou", "auc"}
+    assert first["seconds"] > 0
+    assert first["samples_per_second"] == pytest.approx(5 / first["seconds"])
+    assert Path(first["record"]).is_file()
+
+
+def test_the_numbers_are_those_of_the_per_sample_file(capsys, tiny_run):
+    _, rows = run_json(capsys, *tiny_run)
+    record = Path(rows[0]["record"])
+    values = pd.read_parquet(record.with_name(rows[0]["per_sample"]))
+    assert list(values["id"]) == [f"clip_{n:03d}" for n in range(5)]
+    assert rows[0]["metrics"]["mean_ciou"] == pytest.approx(values["ciou"].mean(), abs=1e-12)
+    assert rows[0]["metrics"]["locacc"] == (values["ciou"] >= 0.5).mean()
+
+
+def test_controls_are_left_out_on_request(capsys, tiny_run):
+    _, rows = run_json(capsys, *tiny_run, "--controls", "false")
+    assert [row["method"] for row in rows] == ["tiny-plugin"]
+
+
+def test_a_record_can_be_doubted(capsys, tiny_run):
+    _, rows = run_json(capsys, *tiny_run)
+    content = json.loads(Path(rows[0]["record"]).read_text())
+    known = content["provenance"]
+    assert known["config"] == {"gain": 1.0}
+    assert known["software"]["torch"] == torch.__version__.split("+")[0]
+    assert len(known["split"]["sha256"]) == 64
+    assert known["inputs"]["media"] is not None
+    assert known["protocol"] == {"name": "common", "version": 1}
+    assert content["run"]["device"] == "cpu"
+
+
+def test_each_sample_is_decoded_once_for_all_methods(monkeypatch, plugin_file, trainable_plugin, tiny_set, tmp_path):
+    decoded = []
+    decode = loader.decode_image
+    monkeypatch.setattr(loader, "decode_image", lambda path: decoded.append(path.name) or decode(path))
+    second = plugin_file.with_name("second.py")
+    second.write_text(plugin_file.read_text().replace("tiny-plugin", "second"))
+    requests = [request_for(f"{place}:Tiny", None, {}) for place in (plugin_file, second)]
+    settings = Settings(runs=tmp_path / "runs", pictures=False, batch_size=2)
+    assert len(run(requests, str(tiny_set), Places(), settings).records) == 2
+    assert sorted(decoded) == [f"clip_{n:03d}.png" for n in range(5)]
+
+
+WATCHED = """
+import sys
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+from avbench.cli import main
+code = main(sys.argv[1:])
+media = [name for name in opened if name.endswith((".png", ".wav"))]
+print(code, "torch" in sys.modules, media, file=sys.stderr)
+"""
+
+
+def test_a_second_run_imports_no_torch_and_reads_no_media(capsys, tiny_run):
+    _, first = run_json(capsys, *tiny_run)
+    command = [sys.executable, "-c", WATCHED, "run", *map(str, tiny_run), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr.strip().splitlines()[-1] == "0 False []"
+    assert json.loads(done.stdout) == first
+
+
+def test_changed_media_are_read_again(capsys, tiny_run, tiny_set):
+    _, first = run_json(capsys, *tiny_run)
+    frames = tiny_set.parent / "frames"
+    (frames / "clip_000.png").write_bytes((frames / "clip_001.png").read_bytes())
+    _, second = run_json(capsys, *tiny_run)
+    assert first[0]["record"] != second[0]["record"]
+    assert first[3]["record"] == second[3]["record"], "the disc does not look"
+
+
+def snapshot(runs: Path) -> dict[str, object]:
+    """All files of a run but what says when and how fast; records without their ``run``."""
+    found: dict[str, object] = {}
+    for path in sorted(p for p in runs.rglob("*") if p.is_file() and p.name != "timing.json"):
+        name = str(path.relative_to(runs))
+        content = path.read_bytes()
+        found[name] = content
+        if path.parent.parent.name == "records" and path.suffix == ".json":
+            found[name] = {key: value for key, value in json.loads(content).items() if key != "run"}
+    return found
+
+
+def command_of(plugin_file, larger_set, runs) -> list[str]:
+    options = ["--controls", "false", "--pictures", "false", "--batch-size", "64", "--retrieval", "--runs", str(runs)]
+    return ["run", "--method", f"{plugin_file}:Tiny", "--split", str(larger_set), *options]
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(plugin_file, larger_set, tmp_path):
+    killed = command_of(plugin_file, larger_set, tmp_path / "killed")
+    environment = {**os.environ, "TINY_DIES_AT": "clip_300"}
+    done = subprocess.run([sys.executable, "-m", "avbench", *killed], env=environment, capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "killed").rglob("part-*.safetensors"))) == 1, "the second part was being filled"
+    assert main(killed) == 0
+    assert main(command_of(plugin_file, larger_set, tmp_path / "whole")) == 0
+    assert snapshot(tmp_path / "killed") == snapshot(tmp_path / "whole")
+
+
+def test_ctrl_c_leaves_one_line_and_what_was_finished(capsys, monkeypatch, plugin_file, larger_set, tmp_path):
+    command = command_of(plugin_file, larger_set, tmp_path / "runs")
+    monkeypatch.setenv("TINY_IS_INTERRUPTED_AT", "clip_519")
+    assert main(command) == 130
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error == "avbench: interrupted; what was finished is kept, and the same command goes on from there"
+    parts = sorted((tmp_path / "runs").rglob("part-*.safetensors"))
+    kept = {part.name: part.stat().st_mtime_ns for part in parts}
+    assert list(kept) == ["part-00000.safetensors", "part-00001.safetensors"]
+    monkeypatch.delenv("TINY_IS_INTERRUPTED_AT")
+    assert main(command) == 0
+    assert {part.name: part.stat().st_mtime_ns for part in parts} == kept, "finished parts are not written again"
+
+
+def test_a_damaged_part_is_named(capsys, tiny_run, tmp_path):
+    run_json(capsys, *tiny_run)
+    part = next((tmp_path / "runs").rglob("tiny-plugin-*/part-*.safetensors"))
+    part.write_bytes(b"short")
+    for record in (tmp_path / "runs" / "records").rglob("*.json"):
+        record.unlink()
+    assert main(["run", *map(str, tiny_run)]) == 1
+    assert f"the part file {part} cannot be read" in capsys.readouterr().err
+
+
+def test_a_missing_file_stops_the_run_and_is_named(capsys, tiny_run, tiny_set):
+    (tiny_set.parent / "audio" / "clip_003.wav").unlink()
+    assert main(["run", *map(str, tiny_run)]) == 1
+    error = capsys.readouterr().err
+    assert "1 of 5 samples of tiny miss media" in error
+    assert "clip_003" in error
+    assert "--allow-missing" in error
+
+
+def test_allowed_gaps_mark_the_result_partial(capsys, tiny_run, tiny_set):
+    (tiny_set.parent / "audio" / "clip_003.wav").unlink()
+    _, rows = run_json(capsys, *tiny_run, "--allow-missing")
+    assert [(row["n_expected"], row["n_scored"], row["partial"]) for row in rows] == [(5, 4, True)] * 4
+    assert rows[0]["provenance"]["split"]["missing"] == ["clip_003"]
+
+
+def test_partial_results_say_so_in_the_table(capsys, tiny_run, tiny_set):
+    (tiny_set.parent / "frames" / "clip_003.png").unlink()
+    assert main(["run", *map(str, tiny_run), "--allow-missing"]) == 0
+    shown = capsys.readouterr().out
+    assert "4/5 partial" in shown
+    assert "Partial results cover less than the split and are not to be ranked." in shown
+
+
+@pytest.mark.parametrize("mode", ["silent", "noise", "swapped"])
+def test_altered_audio_is_another_result(capsys, tiny_run, mode):
+    _, true = run_json(capsys, *tiny_run)
+    _, altered = run_json(capsys, *tiny_run, "--audio", mode)
+    assert altered[0]["audio"] == mode
+    assert altered[0]["record"] != true[0]["record"]
+    assert altered[3]["record"] == true[3]["record"], "the disc does not hear"
+
+
+def test_several_protocols_from_the_same_maps(capsys, tiny_run):
+    _, rows = run_json(capsys, *tiny_run, "--protocol", "common,ezvsl,jsa", "--controls", "false")
+    assert [row["protocol"] for row in rows] == ["common", "ezvsl", "jsa"]
+    assert len({row["provenance"]["key"] for row in rows}) == 1
+
+
+def test_a_refinement_that_the_method_cannot_give(capsys, tiny_run):
+    assert main(["run", *map(str, tiny_run), "--refine", "iqr"]) == 2
+    assert "the refinement iqr needs a method with an image-query map" in capsys.readouterr().err
+
+
+def test_retrieval_is_reported_on_request(capsys, tiny_run):
+    _, rows = run_json(capsys, *tiny_run, "--retrieval")
+    names = {"a2i_instance_r1", "a2i_class_r10", "i2a_instance_r5"}
+    assert names <= rows[0]["metrics"].keys()
+    assert not names & rows[1]["metrics"].keys(), "a control has no embeddings: blank, not zero"
+
+
+def test_sounds_at_their_own_rate(capsys, tiny_run):
+    _, rows = run_json(capsys, *tiny_run, "--audio-rate", "native")
+    assert rows[0]["provenance"]["inputs"]["audio_rate"] is None
+
+
+def test_a_method_with_maps_of_the_wrong_shape(plugin_file, tiny_set, tmp_path, capsys):
+    plugin_file.write_text(plugin_file.read_text().replace("loudness[:, None, None])", "loudness[:, None, None])[:1]"))
+    broken = (
+        plugin_file.read_text()
+        .replace("return Prediction(", "return Prediction((")
+        .replace("None])[:1]", "None])[:1])")
+    )
+    plugin_file.with_name("broken.py").write_text(broken)
+    options = ["--split", str(tiny_set), "--runs", str(tmp_path / "runs")]
+    assert main(["run", "--method", f"{tmp_path / 'broken.py'}:Tiny", *options]) == 1
+    assert "must answer with maps [B, h, w]; for 5 samples it gave (1, 7, 7)" in capsys.readouterr().err
+
+
+class Constant(torch.nn.Module):
+    """A method that was never registered."""
+
+    frontend = None
+
+    def localize(self, batch):
+        return Prediction(torch.ones(len(batch.ids), 7, 7))
+
+
+def test_an_object_is_evaluated(tiny_set, tmp_path):
+    record = avbench.evaluate(Constant(), tiny_set, runs=tmp_path / "runs")
+    assert (record.method, record.n_scored) == ("constant", 5)
+    assert record.metrics["mean_ciou"] == pytest.approx(0.4, abs=0.01), "boxes cover 40 % of the frame"
+
+
+def test_objects_with_other_weights_are_not_confused(tiny_set, tmp_path):
+    paths = set()
+    for value in (0.0, 1.0):
+        method = Constant()
+        method.register_buffer("value", torch.tensor(value))
+        paths.add(avbench.evaluate(method, tiny_set, runs=tmp_path / "runs").path)
+    assert len(paths) == 2
+
+
+def test_an_object_takes_no_checkpoint(tiny_set, tmp_path):
+    with pytest.raises(UsageError, match=r"a method object brings its own weights"):
+        avbench.evaluate(Constant(), tiny_set, checkpoint="x", runs=tmp_path / "runs")
+
+
+def test_a_name_is_evaluated_from_python(tiny_set, tmp_path):
+    record = avbench.evaluate("disc", tiny_set, protocol="jsa", runs=tmp_path / "runs")
+    assert (record.method, record.protocol) == ("disc", "jsa")
+
+
+def test_load_method_sets_and_evaluates():
+    method = avbench.load_method("ezvsl", width=0.125, out_dim=16, tau=0.5)
+    assert not method.training
+    assert method.score_range == (-2, 2)
+
+
+def test_a_real_split_never_trains_by_itself(tiny_set, tmp_path, store):
+    with pytest.raises(
+        UsageError, match=r"jsa needs trained weights for tiny: give --checkpoint FILE .* avbench train"
+    ):
+        avbench.evaluate("jsa", tiny_set, runs=tmp_path / "runs")
+    assert not store.exists()
+
+
+def test_oracles_need_the_objects(tiny_set, tmp_path):
+    with pytest.raises(AvbenchError, match=r"oracle controls need the boxes of all objects.*use a demo split"):
+        avbench.evaluate("oracle-all", tiny_set, runs=tmp_path / "runs")
+
+
+def test_batches_that_straddle_part_files_are_refused(tiny_set, tmp_path):
+    with pytest.raises(UsageError, match=r"the batch size must divide 256, .* got 48"):
+        avbench.evaluate("disc", tiny_set, batch_size=48, runs=tmp_path / "runs")
+
+
+def test_the_picture_grid_is_drawn_once(plugin_file, tiny_set, tmp_path):
+    settings = Settings(runs=tmp_path / "runs")
+    requests = [request_for(f"{plugin_file}:Tiny", None, {}), request_for("disc", None, {})]
+    first = run(requests, str(tiny_set), Places(), settings).picture
+    assert first is not None
+    drawn = first.stat().st_mtime_ns
+    assert first.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert run(requests, str(tiny_set), Places(), settings).picture == first
+    assert first.stat().st_mtime_ns == drawn
