@@ -28,7 +28,8 @@ class TrainingOptions:
     Attributes:
         crop: a random 224-pixel square of the picture at shorter side 246 (EZ-VSL, SLAVC, FNAC, JSA
             ``datasets.py``); False squashes the picture as in testing.
-        audio_rate: Hz to which sounds are resampled; None keeps each file's own, which must then be one for all.
+        audio_rate: Hz to which sounds are resampled; None keeps each file's own, and a batch is then split where
+            it changes.
         cache_bytes: memory in which decoded pictures and cut waveforms are kept for later epochs, used only where
             the whole set fits.
     """
