@@ -10,11 +10,11 @@ import torch
 
 from avbench.api import load_method
 from avbench.checkpoints import load_weights
+from avbench.opening import Progress
 from avbench.parts import missing_parts
 from avbench.predicting import predict, resolve_device
-from avbench.request import PART, Job
+from avbench.request import PART, Job, MethodRequest
 from avbench.scoring import score_job
-from avbench.trained import Progress
 
 
 def complete(jobs: Sequence[Job], everything: Sequence[Job], built: dict[str, Any], progress: Progress) -> None:
@@ -29,7 +29,8 @@ def complete(jobs: Sequence[Job], everything: Sequence[Job], built: dict[str, An
     samples = len(jobs[0].split.samples)
     prior = next((job for job in everything if job.method.ref.name == "ogl"), None)
     wanted = list(jobs) if prior is None or prior in jobs else [*jobs, prior]
-    methods = [built.get(job.key) or _load(job) for job in wanted]
+    device = str(resolve_device(jobs[0].settings.device))
+    methods = [built.get(job.key) or load_request(job.method, device) for job in wanted]
     missing = sorted({n for job in wanted for n in missing_parts(job.folder, samples)})
     if missing:
         total = sum(min(PART, samples - n * PART) for n in missing)
@@ -43,16 +44,15 @@ def complete(jobs: Sequence[Job], everything: Sequence[Job], built: dict[str, An
             advance(1)
 
 
-def _load(job: Job) -> Any:
-    request = job.method
-    source = f"{request.ref.source}:{request.ref.attribute}" if _is_file(job) else request.ref.name
-    device = str(resolve_device(job.settings.device))
-    torch.manual_seed(0)  # for methods without weights that draw some
+def load_request(request: MethodRequest, device: str) -> Any:
+    """The network of a request, in eval mode on ``device``; what has no weights draws them from seed 0."""
+    source = f"{request.ref.source}:{request.ref.attribute}" if _is_file(request) else request.ref.name
+    torch.manual_seed(0)
     return load_method(source, request.checkpoint, device, **request.overrides)
 
 
-def _is_file(job: Job) -> bool:
-    return job.method.ref.origin == str(job.method.ref.source)
+def _is_file(request: MethodRequest) -> bool:
+    return request.ref.origin == str(request.ref.source)
 
 
 def _resolved(job: Job, method: Any) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _resolved(job: Job, method: Any) -> dict[str, Any]:
     config = getattr(method, "config", None)
     meta = load_weights(request.checkpoint)[2] if request.checkpoint else {}
     return {
-        "method": {"name": request.ref.name, "origin": _origin(job), "info": asdict(request.info)},
+        "method": {"name": request.ref.name, "origin": _origin(request), "info": asdict(request.info)},
         "config": asdict(config) if config is not None and hasattr(config, "__dataclass_fields__") else None,
         "checkpoint": {
             "name": request.checkpoint.name if request.checkpoint else None,
@@ -71,5 +71,5 @@ def _resolved(job: Job, method: Any) -> dict[str, Any]:
     }
 
 
-def _origin(job: Job) -> str:
-    return job.method.ref.source.name if _is_file(job) and job.method.ref.source else job.method.ref.origin
+def _origin(request: MethodRequest) -> str:
+    return request.ref.source.name if _is_file(request) and request.ref.source else request.ref.origin

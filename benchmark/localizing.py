@@ -2,61 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from avbench.api import load_method
 from avbench.augment import normalise
-from avbench.data.audio_modes import Waveform
-from avbench.data.decoding import AUDIO_RATE, cut, decode_audio, decode_image
+from avbench.completing import load_request
+from avbench.data.decoding import AUDIO_RATE, Waveform, cut, decode_audio, decode_image
 from avbench.data.video import decode_container_audio, is_container, middle_frame
 from avbench.errors import UsageError
 from avbench.metrics.maps import minmax_guarded, upsample
+from avbench.opening import Progress, silent
 from avbench.pictures import localization
 from avbench.predicting import resolve_device
-from avbench.request import Settings
-from avbench.runner import request_for
-from avbench.trained import demo_checkpoint
+from avbench.request import MethodRequest, Settings
+from avbench.trained import from_demo_recipe
 from avbench.types import Batch
 
 
 def localize_file(
-    method: str,
+    request: MethodRequest,
     media: tuple[Path, Path | None],
     out: Path,
     *,
-    checkpoint: Path | None = None,
     device: str = "auto",
-    overrides: dict[str, Any] | None = None,
+    progress: Progress = silent,
 ) -> Path:
-    """Draw the map of ``method`` for an image and a sound into the PNG ``out``, and return it.
+    """Draw the map of a method for an image and a sound into the PNG ``out``, and return it.
 
     Args:
-        method: As for ``--method``.
+        request: The method; without a checkpoint it takes the weights of its demo recipe, trained now if the store
+            has none.
         media: A picture and a sound; either may be a video, of which the middle frame or the sound track is taken;
             None for the sound takes that of the video given as picture.
         out: The PNG file.
-        checkpoint: Trained weights; None takes those of the demo recipe from the store.
         device: As for ``--device``.
-        overrides: Settings of the method.
+        progress: For the bar of a training.
 
     Raises:
-        UsageError: if there is no sound, or no checkpoint for a method that needs one.
+        UsageError: if there is no sound.
         AvbenchError: if a file cannot be decoded.
     """
     picture, sound = media
     if sound is None and not is_container(picture):
         raise UsageError(f"{picture} is a picture and no sound was given: avbench localize --method NAME IMAGE AUDIO")
-    request = request_for(method, checkpoint, overrides or {})
-    weights = checkpoint or demo_checkpoint(request, Settings(device=device))
-    network = load_method(method, weights, str(resolve_device(device)), **request.overrides)
     pixels = middle_frame(picture) if is_container(picture) else decode_image(picture)
-    heat = _heat(network, pixels, _sound(sound or picture))
-    localization(np.moveaxis(pixels, 0, -1), heat, f"{request.ref.name}: {(sound or picture).name}", out)
+    heard = _sound(sound or picture)
+    if request.checkpoint is None and request.info.trainable:
+        request = from_demo_recipe(request, "demo-train", Settings(device=device), progress)
+    network = load_request(request, str(resolve_device(device)))
+    title = f"{request.ref.name}: {(sound or picture).name}"
+    localization(np.moveaxis(pixels, 0, -1), _heat(network, pixels, heard), title, out)
     return out
 
 
@@ -74,6 +72,3 @@ def _heat(network: Any, pixels: Any, sound: tuple[Waveform, int]) -> Any:
         audio = network.frontend(torch.from_numpy(cut(samples, rate, network.frontend.window))[None].to(place), rate)
     native = network.localize(Batch([""], image, audio)).map
     return minmax_guarded(upsample(native, "bicubic", align_corners=False, keep_constant=True))[0].cpu().numpy()
-
-
-__all__: Sequence[str] = ["localize_file"]

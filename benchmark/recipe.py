@@ -92,7 +92,7 @@ def _parse(name: str, content: dict[str, Any], method: str) -> Recipe:
     missing = known - found.keys() - {"seed"}
     if missing:
         raise UsageError(f"the recipe {name} lacks {', '.join(sorted(missing))}: see avbench/recipes for whole ones")
-    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+    lists: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
     return Recipe(name=name, method=method, method_values=values, **lists)
 
 

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from avbench.errors import AvbenchError, UsageError, unknown_name
+from avbench.types import Need
 
 GROUP = "avbench.methods"
 """Entry-point group of methods in other people's packages."""
@@ -30,7 +31,7 @@ class MethodInfo:
     name: str
     paper: str = ""
     official: str = ""
-    needs: tuple[str, ...] = ("image", "audio")
+    needs: tuple[Need, ...] = ("image", "audio")
     control: bool = False
     """True for rows that no training produced: fixed shapes, priors, oracles."""
     trainable: bool = True

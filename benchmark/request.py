@@ -82,7 +82,7 @@ class Job:
         """What the key is made of, written beside the predictions."""
         request = self.method
         needs = request.info.needs
-        media = {"image", "audio"} & set(needs)
+        media = [need for need in needs if need != "objects"]
         return {
             "method": request.ref.name,
             "method_source": fingerprint([request.ref.source]) if request.ref.source else request.ref.module,
@@ -90,7 +90,7 @@ class Job:
             "checkpoint": request.checkpoint_sha256,
             "split": self.split.sha256,
             "missing": list(self.coverage.missing),
-            "media": media_fingerprint(self.split, sorted(media)) if media else None,
+            "media": media_fingerprint(self.split, media) if media else None,
             "audio": self.settings.audio if "audio" in needs else "true",
             "audio_rate": self.settings.audio_rate if "audio" in needs else None,
             "embeddings": self.settings.retrieval,

@@ -34,17 +34,18 @@ def retrieval_metrics(job: Job, method: Any) -> dict[str, float]:
 @torch.inference_mode()
 def _similarity(method: Any, images: Tensor, audios: Tensor) -> Tensor:
     if hasattr(method, "similarity"):
-        return method.similarity(images, audios)
+        compared: Tensor = method.similarity(images, audios)
+        return compared
     return F.normalize(images, dim=1) @ F.normalize(audios, dim=1).T
 
 
 def _recalls(similarity: Tensor, labels: list[str | None]) -> dict[str, float]:
-    """Metric ids of the catalogue: ``a2i_instance_r1`` is of the own pair, ``a2i_class_r1`` of any pair of the own class."""
+    """By metric id: ``a2i_instance_r1`` is of the own pair, ``a2i_class_r1`` of any item of the own class."""
     relevant: dict[str, Tensor | None] = {"instance": None}
     known = [label for label in labels if label is not None]
     if len(known) == len(labels):
         relevant["class"] = same_label(known, known)
-    found = {}
+    found: dict[str, float] = {}
     for kind, hits in relevant.items():
         for way, matrix in (("i2a", similarity), ("a2i", similarity.T)):
             recalls = recall_at_k(matrix, hits, RANKS)

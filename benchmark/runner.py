@@ -6,15 +6,15 @@ Nothing here imports torch until a result is missing: a second identical run ans
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from avbench.data.coverage import Coverage, covered
-from avbench.data.splits import Split, load_split
+from avbench.data.splits import Split
 from avbench.errors import UsageError
+from avbench.opening import Places, Progress, open_split, silent
 from avbench.records import Record, read_record
 from avbench.registry import MethodInfo, MethodRef, describe, find_method
 from avbench.request import Job, MethodRequest, Settings, check_batch_size
@@ -24,17 +24,6 @@ from avbench.trained import trained_checkpoint
 COLUMNS = 8
 """Methods in a picture grid; the whole image is left out, there is nothing to see."""
 
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""``with progress(title, total) as advance`` shows a bar; ``advance(n)`` moves it."""
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the annotation files and the media of real splits stand."""
-
-    metadata: Path | None = None
-    data: Path | None = None
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -43,11 +32,6 @@ class Outcome:
     records: list[Record]
     picture: Path | None
     """The picture grid; None for a split without images."""
-
-
-def silent(title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-    """Progress that shows nothing."""
-    return nullcontext(lambda done: None)
 
 
 def run(
@@ -60,7 +44,7 @@ def run(
         AvbenchError: for missing or broken files.
     """
     check_batch_size(settings.batch_size)
-    split = load_split(split_name, metadata=places.metadata, data=places.data)
+    split = open_split(split_name, places, progress)
     requests = _with_object_prior(requests, settings)
     split, found = _covered(split, requests, settings)
     ready = [trained_checkpoint(request, split, settings, progress) for request in requests]
@@ -83,7 +67,7 @@ def evaluate_one(method: Any, split: str, places: dict[str, Path | None], **opti
             "a method object brings its own weights and settings: pass checkpoint and config with a name only"
         )
     request = _request_for_object(method)
-    loaded = load_split(split, **places)
+    loaded = open_split(split, Places(**places), silent)
     loaded, found = _covered(loaded, [request], settings)
     job = Job(request, loaded, found, settings)
     if not _is_recorded(job):

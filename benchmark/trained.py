@@ -2,45 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from avbench.data.splits import Split, load_split
+from avbench.data.splits import Split
 from avbench.errors import UsageError
+from avbench.opening import Places, Progress, open_split
 from avbench.recipe import Recipe, load_recipe, recipe_names
 from avbench.registry import MethodRef
 from avbench.request import MethodRequest, Settings
 from avbench.store import code_fingerprint, fingerprint, hash_json, home
-
-Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 TRAINING = ("training.py", "augment.py", "frontends.py", "types.py", "nets", "data")
 """The source on which a training depends, beside the method's own file and the recipe."""
 
 
 def trained_checkpoint(request: MethodRequest, split: Split, settings: Settings, progress: Progress) -> MethodRequest:
-    """The request with a checkpoint where its method needs one.
+    """The request with a checkpoint where its method needs one; on the demo world it is trained if it is not there.
 
     Raises:
         UsageError: on a real split without a checkpoint: nothing is trained there by itself.
     """
     if request.checkpoint is not None or not request.info.trainable:
         return request
-    training_name = training_split_of(split)
-    if training_name is None:
+    source = training_split_of(split)
+    if source is None:
         name = request.ref.name
         raise UsageError(
             f"{name} needs trained weights for {split.name}: give --checkpoint FILE (ours or the authors'), "
             f"or train with avbench train --method {name} --split YOURS.yaml"
         )
-    training_split = load_split(training_name)
+    return from_demo_recipe(request, source, settings, progress)
+
+
+def from_demo_recipe(request: MethodRequest, source: str, settings: Settings, progress: Progress) -> MethodRequest:
+    """The request with the checkpoint that its demo recipe gives on ``source``, trained now if the store has none."""
+    split = open_split(source, Places(), progress)
     recipe = None if request.info.control else demo_recipe(request.ref.name)
-    out = checkpoint_folder(request.ref, recipe, training_split, request.overrides)
+    out = checkpoint_folder(request.ref, recipe, split, request.overrides)
     if not (out / "config.json").exists():
-        _train(request, recipe, training_split, out, settings, progress)
+        _train(request, recipe, split, out, settings, progress)
     # The overrides went into the training; the checkpoint's own config holds them now.
     return replace(request, checkpoint=out, overrides={})
 

@@ -176,7 +176,7 @@ def _step(method: Any, optimizer: torch.optim.Optimizer, batch: Batch, rate: flo
 
 
 def _optimizer(recipe: Recipe, method: Any) -> torch.optim.Optimizer:
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     return kind(method.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from avbench.commands.shared import command_parser, log, optional_path, parse, settings_of
+from avbench.commands.shared import bar, command_parser, log, optional_path, parse, settings_of
 
 EXAMPLES = """\
   avbench localize --method jsa frame.jpg sound.wav -o out.png
@@ -30,15 +30,11 @@ def main(given: Sequence[str]) -> int:
     parser.add_argument("--device", type=str, default="auto")
     options = parse(parser, given)
     from avbench.localizing import localize_file
+    from avbench.runner import request_for
 
     overrides = settings_of(options.set, [options.method])[options.method]
-    out = localize_file(
-        options.method,
-        (Path(options.image), optional_path(options.audio)),
-        Path(options.out),
-        checkpoint=optional_path(options.checkpoint),
-        device=options.device,
-        overrides=overrides,
-    )
+    request = request_for(options.method, optional_path(options.checkpoint), overrides)
+    media = (Path(options.image), optional_path(options.audio))
+    out = localize_file(request, media, Path(options.out), device=options.device, progress=bar)
     log(f"picture: {out}")
     return 0

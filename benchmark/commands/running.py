@@ -11,12 +11,14 @@ from typing import get_args
 from jsonargparse import ArgumentParser, Namespace
 
 from avbench.commands.shared import bar, command_parser, log, names, optional_path, parse, per_method, settings_of
+from avbench.data.audio_modes import AudioMode
 from avbench.data.splits import split_names, split_summary
 from avbench.errors import UsageError, unknown_name
 from avbench.metrics.protocols import PROTOCOLS
+from avbench.opening import Places
 from avbench.records import Record
-from avbench.request import AudioMode, MethodRequest, Refinement, Settings
-from avbench.runner import Outcome, Places, request_for, run
+from avbench.request import MethodRequest, Refinement, Settings
+from avbench.runner import Outcome, request_for, run
 
 CONTROLS = ("whole", "square", "disc")
 """Rows of every table: they need no media."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from avbench.commands.shared import bar, command_parser, log, optional_path, parse, settings_of
-from avbench.data.splits import load_split
 from avbench.errors import UsageError
+from avbench.opening import Places, open_split
 from avbench.recipe import Recipe, load_recipe
 from avbench.registry import MethodRef, describe, find_method
 from avbench.trained import checkpoint_folder, demo_recipe
@@ -29,7 +29,8 @@ def main(given: Sequence[str]) -> int:
     info = describe(ref)
     if not info.trainable:
         raise UsageError(f"{ref.name} has nothing to train: run it as it is")
-    split = load_split(options.split, metadata=optional_path(options.metadata), data=optional_path(options.data))
+    places = Places(optional_path(options.metadata), optional_path(options.data))
+    split = open_split(options.split, places, bar)
     overrides = settings_of(options.set, [ref.name])[ref.name]
     recipe = None if info.control else _recipe(ref, options)
     out = Path(options.out) if options.out else checkpoint_folder(ref, recipe, split, overrides)

@@ -15,8 +15,9 @@ import avbench
 from avbench.cli import main
 from avbench.data import loader
 from avbench.errors import AvbenchError, UsageError
+from avbench.opening import Places
 from avbench.request import Settings
-from avbench.runner import Places, request_for, run
+from avbench.runner import request_for, run
 from avbench.types import Prediction
 
 

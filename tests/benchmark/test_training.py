@@ -1,0 +1,205 @@
+"""Training: recipes, checkpoints, the log, resuming, the store."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import avbench
+from avbench import training as training_module
+from avbench.cli import main
+from avbench.data.splits import load_split
+from avbench.errors import AvbenchError, UsageError
+from avbench.recipe import load_recipe, recipe_names
+from avbench.registry import find_method, load_class, make_config
+from avbench.training import Training, fit_prior, learning_rate_factor, total_steps, train
+
+
+@pytest.fixture
+def training(trainable_plugin, tiny_set, tmp_path) -> Training:
+    recipe = replace(load_recipe("any", "demo"), name="any-test", method="learner", epochs=3, batch_size=2)
+    ref = find_method(f"{trainable_plugin}:Tiny")
+    return Training(ref, recipe, load_split(str(tiny_set)), tmp_path / "out", {}, torch.device("cpu"))
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def steps_logged(folder):
+    return [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_training_leaves_a_checkpoint_a_log_and_a_curve(training):
+    out = train(training)
+    assert sorted(path.name for path in out.iterdir()) == ["config.json", "curve.png", "log.jsonl", "model.safetensors"]
+    assert steps_logged(out) == [1, 2, 3, 4, 5, 6]
+    described = json.loads((out / "config.json").read_text())
+    assert described["config"] == {"gain": 1.0}
+    assert described["meta"]["selection"] == "last epoch"
+    assert described["meta"]["epoch"] == 3
+    assert weights(out)["weight"] != 1
+
+
+class StopError(Exception):
+    """What ends a training in these tests."""
+
+
+def stop_at(step):
+    def advance(row):
+        if row["step"] == step:
+            raise StopError
+
+    return advance
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(training, tmp_path):
+    whole = train(replace(training, out=tmp_path / "whole"))
+    with pytest.raises(StopError):
+        train(training, advance=stop_at(4))
+    assert [path.name for path in training.out.glob("epoch-*")] == ["epoch-0001"]
+    train(training, resume=True)
+    assert torch.equal(weights(training.out)["weight"], weights(whole)["weight"])
+    assert (training.out / "log.jsonl").read_text() == (whole / "log.jsonl").read_text()
+
+
+def test_an_unfinished_training_is_not_overwritten(training):
+    with pytest.raises(StopError):
+        train(training, advance=stop_at(4))
+    with pytest.raises(UsageError, match=r"holds an unfinished training: add --resume"):
+        train(training)
+
+
+def test_a_loss_that_is_no_number_stops_the_training(training, monkeypatch):
+    cls = load_class(training.ref)
+    monkeypatch.setattr(cls, "loss", lambda self, batch: {"total": self.weight * float("nan")})
+    with pytest.raises(AvbenchError, match=r"the loss is no longer a number .*'total': nan"):
+        train(training)
+
+
+def test_fewer_samples_than_a_batch():
+    with pytest.raises(UsageError, match=r"jsa-demo has batches of 64, and the split holds 5 samples"):
+        total_steps(load_recipe("jsa", "demo"), 5)
+
+
+def test_the_one_cycle_rises_and_falls():
+    factors = [learning_rate_factor("one-cycle", step, 100) for step in range(100)]
+    assert factors[0] == pytest.approx(1 / 15)
+    assert factors[14] == factors[15] == 1
+    assert factors.index(max(factors)) == 14
+    assert factors[-1] < 0.001
+    assert learning_rate_factor("constant", 50, 100) == 1
+
+
+def test_a_step_uses_the_rate_of_the_schedule(training):
+    rates = []
+    train(training, advance=lambda row: rates.append(row["lr"]))
+    expected = [training.recipe.lr * learning_rate_factor("one-cycle", step, 6) for step in range(6)]
+    assert rates == expected
+
+
+def test_the_prior_is_the_mean_of_the_truth(tiny_set, tmp_path):
+    split = load_split(str(tiny_set))
+    fit_prior(find_method("training-prior"), split, tmp_path / "prior")
+    prior = avbench.load_method("training-prior", tmp_path / "prior").map
+    x = 112
+    covering = [
+        box[0] for sample in split.samples for box in sample.boxes if box[0] * 224 <= x < (box[0] + 0.5) * 224 - 1
+    ]
+    assert prior[112, x] == pytest.approx(len(covering) / 5)
+    assert prior[0].max() == 0, "no box reaches the upper border"
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if not name.startswith("any-")])
+def test_recipes_fit_their_methods(name):
+    method, _, short = name.partition("-")
+    recipe = load_recipe(method, short)
+    config = make_config(load_class(find_method(method)).config_class, recipe.method_values)
+    assert all(str(getattr(config, key)) == str(value) for key, value in recipe.method_values.items())
+
+
+RECIPE = """
+method = "jsa"
+split = ""
+selection = "last epoch"
+summary = "a test"
+[values]
+epochs = { used = 1 }
+batch_size = { used = 2 }
+optimizer = { used = "adam" }
+lr = { used = 0.1 }
+weight_decay = { used = 0.0 }
+schedule = { used = "constant" }
+images = { used = "squash" }
+augment = { used = ["flip"] }
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("epochs = { used = 1 }", "epochs = 1"), r"gives epochs no value: write epochs = \{ paper"),
+        (("epochs =", "epoch ="), r"no recipe value called 'epoch': did you mean epochs"),
+        (("lr = { used = 0.1 }", ""), r"lacks lr"),
+        (('"jsa"', '"ezvsl"'), r"is for 'ezvsl', not for 'jsa'"),
+        (("[values]", "[values"), r"expected TOML in the recipe"),
+    ],
+)
+def test_a_recipe_file_with_a_mistake(tmp_path, change, message):
+    place = tmp_path / "mine.toml"
+    place.write_text(RECIPE.replace(*change))
+    with pytest.raises(UsageError, match=message):
+        load_recipe("jsa", str(place))
+
+
+def test_a_recipe_file_of_ones_own(tmp_path):
+    place = tmp_path / "mine.toml"
+    place.write_text(RECIPE)
+    assert load_recipe("jsa", str(place)).lr == 0.1
+
+
+def test_an_unknown_recipe_answers_with_the_closest():
+    with pytest.raises(UsageError, match=r"no recipe called 'jsa-dmeo': did you mean jsa-demo"):
+        load_recipe("jsa", "dmeo")
+
+
+def test_the_command_trains_into_the_store_and_finds_it_again(capsys, trainable_plugin, larger_set, store):
+    command = ["train", "--method", f"{trainable_plugin}:Tiny", "--split", str(larger_set), "--epochs", "1"]
+    assert main(command) == 0
+    (folder,) = (store / "checkpoints").iterdir()
+    assert f"checkpoint: {folder}" in capsys.readouterr().err
+    assert main(command) == 0
+    assert f"trained already: {folder}" in capsys.readouterr().err
+
+
+def test_what_needs_no_training_says_so(capsys, tiny_set):
+    assert main(["train", "--method", "disc", "--split", str(tiny_set)]) == 2
+    assert "disc has nothing to train" in capsys.readouterr().err
+
+
+def test_the_demo_trains_first_and_finds_it_again(capsys, trainable_plugin, larger_set, store, tmp_path, monkeypatch):
+    """The demo world is stood in for by a small set, so that the route is tested in seconds."""
+    monkeypatch.setattr("avbench.trained.training_split_of", lambda split: str(larger_set))
+    trained = []
+    fit = training_module.train
+    monkeypatch.setattr(training_module, "train", lambda *a, **k: trained.append(1) or fit(*a, **k))
+    recipe = replace(load_recipe("any", "demo"), epochs=1)
+    monkeypatch.setattr("avbench.trained.demo_recipe", lambda name: replace(recipe, method=name))
+    command = [
+        "run",
+        "--method",
+        f"{trainable_plugin}:Tiny",
+        "--split",
+        str(larger_set),
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
+    options = ["--controls", "false", "--pictures", "false", "--json"]
+    assert main([*command, *options]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert main([*command, *options]) == 0
+    assert json.loads(capsys.readouterr().out) == first
+    assert trained == [1]
+    assert first[0]["provenance"]["checkpoint"]["selection"] == "last epoch"
