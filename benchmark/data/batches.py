@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -120,11 +121,11 @@ def stream(
             yielded, or if a worker process dies.
     """
     pin = device.type == "cuda"
-    collated = in_workers(decoder, batches, workers=workers, gather=collate, pin=pin)
-    for item in _prefetched(collated, device) if pin else (_moved(batch, device) for batch in collated):
-        if isinstance(item, Failure):
-            raise item
-        yield item
+    with closing(in_workers(decoder, batches, workers=workers, gather=collate, pin=pin)) as collated:
+        for item in _prefetched(collated, device) if pin else (_moved(batch, device) for batch in collated):
+            if isinstance(item, Failure):
+                raise item
+            yield item
 
 
 def collate(items: list[Decoded | Failure]) -> list[RawBatch | Failure]:
@@ -156,10 +157,11 @@ def in_workers(
     workers: int,
     gather: Callable[[list[Decoded | Failure]], list[Item]],
     pin: bool = False,
-) -> Iterator[Item | Failure]:
+) -> Generator[Item | Failure, None, None]:
     """Decode ``batches`` of keys in order, ``gather`` each where it was decoded, and hand on what came out.
 
-    ``workers=0`` decodes in this process. A worker that dies ends the iteration with an error as a value.
+    ``workers=0`` decodes in this process. A worker that dies ends the iteration with an error as a value. Close the
+    generator where it is not used up: workers that the garbage collector finds take five seconds each to end.
     """
     loader: DataLoader[list[Item]] = DataLoader(
         decoder,  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -106,7 +107,8 @@ class TrainingSet:
         if self._cacheable and not self.cached:
             keys = range(len(self))
             batches = [keys[i : i + FILL_BATCH] for i in range(0, len(keys), FILL_BATCH)]
-            self._fill(in_workers(_Whole(self), batches, workers=workers, gather=list))
+            with closing(in_workers(_Whole(self), batches, workers=workers, gather=list)) as items:
+                self._fill(items)
         return self.cached
 
     def _fill(self, items: Iterator[Decoded | AvbenchError]) -> None:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from avbench.data import batches as batches_module
+from avbench.data import loader
 from avbench.data.audio_modes import NOISE_RMS, swap_partners
 from avbench.data.batches import Decoded, RawBatch, collate, stream
 from avbench.data.decoding import cut, decode_audio, decode_image
@@ -86,14 +87,15 @@ def test_worker_processes_change_nothing(split: Split, mode) -> None:
     assert_same(load(split, audio_mode=mode), load(split, audio_mode=mode, workers=2))
 
 
-def test_spawned_workers_change_nothing(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = load(split, indices=[3, 4])
-    before = multiprocessing.get_start_method()
-    multiprocessing.set_start_method("spawn", force=True)
-    try:
-        assert_same(expected, load(split, indices=[3, 4], workers=1))
-    finally:
-        multiprocessing.set_start_method(before, force=True)
+def test_what_workers_get_survives_pickling_so_that_they_may_be_spawned(split: Split) -> None:
+    options = LoaderOptions(audio_mode="swapped")
+    decoder = loader._Decoder(split.samples, windows=(SHORT,), image=True, options=options)
+    one, two = decoder[3], pickle.loads(pickle.dumps((decoder, collate)))[0][3]  # noqa: S301 - ours
+    assert isinstance(one, Decoded)
+    assert isinstance(two, Decoded)
+    assert (one.index, one.sample, one.rate) == (two.index, two.sample, two.rate)
+    np.testing.assert_array_equal(one.waveforms[SHORT], two.waveforms[SHORT])
+    np.testing.assert_array_equal(one.image, two.image)
 
 
 def test_any_indices_in_their_order(split: Split) -> None:
@@ -170,6 +172,7 @@ def test_a_broken_sample_ends_the_run_with_its_own_sentence(split: Split, tmp_pa
         )
     assert str(caught.value) == f"{tmp_path / 'audio/s9.wav'} is empty: expected a wav or flac file, fetch it again"
     assert caught.type is AvbenchError
+    assert multiprocessing.active_children() == []
 
 
 def test_batches_before_a_broken_one_are_yielded(split: Split, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Training pairs: crops and order follow seed, epoch and index, whatever decodes or keeps them."""
 
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,7 @@ def test_a_broken_pair_is_one_sentence(split: Split, options: dict, workers: int
     with pytest.raises(AvbenchError) as caught:
         epoch_of(pairs(split, **options), batch_size=N, workers=workers)
     assert str(caught.value) == f"{path} is empty: expected a wav or flac file, fetch it again"
+    assert multiprocessing.active_children() == []
 
 
 def test_pairs_without_media_are_refused(split: Split) -> None:
