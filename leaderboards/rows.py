@@ -21,9 +21,9 @@ class Row:
     cells: tuple[str, ...]
 
 
-def headings(records: Sequence[Record]) -> tuple[str, ...]:
-    """Column titles of the table that ``records`` make."""
-    metrics = [f"{METRICS[name].display} %" for name in columns(records)]
+def headings(shown: Sequence[str]) -> tuple[str, ...]:
+    """Column titles of the table with the metrics ``shown``, which begin with the main ones."""
+    metrics = [f"{METRICS[name].display} %" for name in shown]
     titles = ["method", *metrics, "samples", "seconds", "samples/s"]
     titles.insert(2, "95 % interval")
     return tuple(titles)
@@ -35,9 +35,13 @@ def columns(records: Sequence[Record]) -> tuple[str, ...]:
     return (*MAIN, *(name for name in METRICS if name in present and name not in MAIN))
 
 
-def rows(records: Sequence[Record]) -> list[Row]:
-    """One row per record, in the order given."""
-    shown = columns(records)
+def further(records: Sequence[Record]) -> tuple[str, ...]:
+    """Ids of the metrics beyond the main ones that any record has."""
+    return columns(records)[len(MAIN) :]
+
+
+def rows(records: Sequence[Record], shown: Sequence[str]) -> list[Row]:
+    """One row per record, in the order given, with the metrics ``shown``."""
     return [Row(record.split, record.protocol, _cells(record, shown)) for record in records]
 
 
@@ -54,6 +58,11 @@ def _cells(record: Record, shown: Sequence[str]) -> tuple[str, ...]:
     speed = f"{record.n_scored / record.seconds:.0f}" if record.seconds > 0 else ""
     count = f"{record.n_scored}/{record.n_expected}{partial}"
     return (title_of(record), *values, count, f"{record.seconds:.1f}", speed)
+
+
+def value_of(record: Record, name: str) -> str:
+    """One metric of a record as it is shown; empty where the record has none, or not a number."""
+    return _value(record, METRICS[name])
 
 
 def _value(record: Record, metric: Metric) -> str:

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from tabulate import tabulate
 
-from avbench.leaderboards.rows import Row, headings, rows
+from avbench.leaderboards.rows import Row, columns, headings, rows
 from avbench.records import Record
 
 STYLES = {"md": "github", "tex": "latex_booktabs"}
@@ -22,7 +22,8 @@ def table_text(records: Sequence[Record], form: str) -> str:
         records: At least one.
         form: ``md``, ``csv`` or ``tex``; CSV is one table with split and protocol as its first columns.
     """
-    titles, lines = headings(records), rows(records)
+    shown = columns(records)
+    titles, lines = headings(shown), rows(records, shown)
     if form == "csv":
         return _csv(titles, lines)
     blocks = []

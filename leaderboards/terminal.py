@@ -9,8 +9,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from avbench.leaderboards.rows import headings, rows
+from avbench.leaderboards.rows import MAIN, further, headings, rows, title_of, value_of
 from avbench.leaderboards.tables import caption
+from avbench.metrics.catalogue import METRICS
 from avbench.records import Record
 
 WIDE = 200
@@ -18,21 +19,43 @@ WIDE = 200
 
 
 def print_table(records: Sequence[Record]) -> None:
-    """Print one table per split and protocol on stdout."""
+    """Print one table per split and protocol on stdout, and one of the further metrics where there are any."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDE)
-    lines = sorted(zip(rows(records), records, strict=True), key=lambda pair: (pair[0].split, pair[0].protocol))
-    for (split, protocol), group in groupby(lines, key=lambda pair: (pair[0].split, pair[0].protocol)):
-        pairs = list(group)
-        table = Table(title=caption(split, protocol), box=box.SIMPLE, title_justify="left")
-        for number, heading in enumerate(headings(records)):
-            table.add_column(heading, justify="right" if number else "left", no_wrap=True)
-        for row, _ in pairs:
-            table.add_row(*row.cells)
-        console.print(table)
-        for note in notes([record for _, record in pairs]):
+    ordered = sorted(records, key=_place)
+    for (split, protocol), group in groupby(ordered, key=_place):
+        found = list(group)
+        console.print(_main_table(found, caption(split, protocol)))
+        if further(found):
+            console.print(_further_table(found))
+        for note in notes(found):
             console.print(note)
+
+
+def _place(record: Record) -> tuple[str, str]:
+    return record.split, record.protocol
+
+
+def _main_table(records: Sequence[Record], title: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE, title_justify="left")
+    for number, heading in enumerate(headings(MAIN)):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+    for row in rows(records, MAIN):
+        table.add_row(*row.cells)
+    return table
+
+
+def _further_table(records: Sequence[Record]) -> Table:
+    """One line per metric, one column per method that has any of them."""
+    having = [record for record in records if further([record])]
+    table = Table(box=box.SIMPLE)
+    table.add_column("%", no_wrap=True)
+    for record in having:
+        table.add_column(title_of(record), justify="right", no_wrap=True)
+    for name in further(records):
+        table.add_row(METRICS[name].display, *[value_of(record, name) for record in having])
+    return table
 
 
 def notes(records: Sequence[Record]) -> list[str]:
