@@ -90,11 +90,8 @@ def load_checkpoint(path: Path, cls: Any, overrides: dict[str, Any]) -> Any:
             f"expected a checkpoint of {cls.info.name!r}, but {path} is one of {weights.meta.get('method')!r} with the "
             f"settings {', '.join(foreign)}: name the method that it belongs to"
         )
-    changed = make_config(cls.config_class, overrides)
-    changes = {name: getattr(changed, name) for name in overrides}
-    if "pretrained" in known:
-        changes["pretrained"] = None
-    method = cls(replace(cls.config_class(**(weights.config or {})), **changes))
+    config = make_config(cls.config_class, {**(weights.config or {}), **overrides})
+    method = cls(replace(config, pretrained=None) if "pretrained" in known else config)
     fill(method, weights.state, path)
     return method
 
@@ -169,17 +166,33 @@ def _ours(file: Path) -> Weights:
 def _description(header: dict[str, str], file: Path) -> dict[str, Any]:
     """The header's description, which the readable copy beside the file, if there is one, must repeat."""
     copy = file.with_name(CONFIG)
-    inside = json.loads(header[HEADER]) if HEADER in header else None
+    inside = _parsed(header[HEADER]) if HEADER in header else None
     beside = read_json(copy) if copy.is_file() else None
     if inside is not None and beside is not None and inside != beside:
         raise AvbenchError(
             f"{copy} says something else than the header of {file.name}, whose copy it should be: delete {CONFIG}, and "
             "change settings when loading"
         )
-    told = inside or beside or {}
-    if told and not (isinstance(told, dict) and {"method", "config", "meta"} <= told.keys()):
-        raise AvbenchError(f"expected method, config and meta in {copy}, got something else: delete it")
-    return told
+    told = beside if inside is None else inside
+    if told is not None and not _is_description(told):
+        raise AvbenchError(
+            f"expected method, config and meta in the header of {file} or in {CONFIG} beside it, got something else: "
+            "train it again"
+        )
+    return told or {}
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _is_description(told: Any) -> bool:
+    return (
+        isinstance(told, dict) and "method" in told and all(isinstance(told.get(k), dict) for k in ("config", "meta"))
+    )
 
 
 def _unpickled(file: Path) -> Any:

@@ -15,7 +15,7 @@ from torch import nn
 from avbench.checkpoints import fill, load_checkpoint, load_weights, save_checkpoint, sha256_of, weights_file
 from avbench.errors import AvbenchError, UsageError
 from avbench.methods.ezvsl import EZVSL, EZVSLConfig
-from avbench.methods.jsa import JSA
+from avbench.methods.jsa import JSA, JSAConfig
 from avbench.methods.ogl import OGL
 
 SLIM = EZVSLConfig(width=1 / 16, out_dim=8, tau=0.07, retrieval="avg")
@@ -111,11 +111,32 @@ def test_safetensors_without_a_header_take_the_settings_beside_them(slim, saved)
 
     save_file({key: value.clone() for key, value in slim.state_dict().items()}, saved / "model.safetensors")
     assert load_checkpoint(saved, EZVSL, {}).config == SLIM
-    (saved / "config.json").write_text("[1, 2]")
-    with pytest.raises(AvbenchError, match=r"expected method, config and meta in .*config.json"):
-        load_weights(saved)
     (saved / "config.json").unlink()
     assert load_weights(saved).config is None
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "{}", "not json", '{"method": "a", "config": 3, "meta": {}}'])
+def test_a_header_that_describes_nothing_is_refused(saved, text):
+    from safetensors.torch import save_file
+
+    (saved / "config.json").unlink()
+    save_file(STATE, saved / "model.safetensors", {"avbench": text})
+    with pytest.raises(AvbenchError, match=r"expected method, config and meta in the header of .*model.safetensors"):
+        load_weights(saved)
+
+
+def test_settings_of_the_wrong_type_are_refused(slim, tmp_path):
+    slim.config = replace(SLIM, tau="hot")
+    save_checkpoint(tmp_path, slim, name="ezvsl", meta={})
+    with pytest.raises(UsageError, match=r"wrong type.*tau"):
+        load_checkpoint(tmp_path, EZVSL, {})
+
+
+def test_every_setting_survives(tmp_path):
+    torch.manual_seed(0)
+    config = JSAConfig(width=1 / 16, dim=8, num_slots=3, reciprocal_k=0, lam1=0.0, eps_test=1e-9, decoders=False)
+    save_checkpoint(tmp_path, JSA(config), name="jsa", meta={})
+    assert load_checkpoint(tmp_path, JSA, {}).config == config
 
 
 def test_the_hash_covers_weights_and_settings(slim, saved, tmp_path):

@@ -61,6 +61,12 @@ def test_pool_temperature_is_the_log_of_the_mean_exponential(random_batch, soft)
     assert method.loss(batch)["total"].item() == pytest.approx(cross_entropy_both_ways(table), rel=1e-9)
 
 
+def test_pool_temperature_keeps_a_constant_map_and_stays_below_the_best_cell():
+    soft = small(pool_temperature=0.5)
+    assert soft._pool(torch.full((1, 1, 2, 3), 0.3)).item() == pytest.approx(0.3)
+    assert 0.0 < soft._pool(torch.tensor([[[[1.0, -1.0]]]])).item() < 1.0
+
+
 def test_pool_temperature_of_one_cell_is_the_cosine(random_batch):
     batch = random_batch(SPECTROGRAM, side=32)
     hard, soft = (small(pool_temperature=t).eval().loss(batch)["total"].item() for t in (0.0, 0.5))
