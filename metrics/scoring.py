@@ -66,6 +66,8 @@ def predicted_mask(
     Raises:
         ValueError: if the shapes do not fit, or if a prior is given to a protocol without fusion.
     """
+    if prior is None and len(maps) > 1 and maps.stride(0) == 0:  # one map for all, as the fixed controls have
+        return predicted_mask(maps[:1], protocol, size=size).expand(len(maps), -1, -1)
     canvas = _normalised(maps, protocol, size)
     if prior is not None:
         canvas = _fuse(canvas, _normalised(prior, protocol, size), protocol)
