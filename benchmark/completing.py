@@ -14,7 +14,7 @@ from avbench.opening import Progress
 from avbench.parts import missing_parts
 from avbench.predicting import predict, resolve_device
 from avbench.request import PART, Job, MethodRequest
-from avbench.scoring import score_job
+from avbench.scoring import record_job, score_jobs
 
 
 def complete(jobs: Sequence[Job], everything: Sequence[Job], built: dict[str, Any], progress: Progress) -> None:
@@ -37,11 +37,11 @@ def complete(jobs: Sequence[Job], everything: Sequence[Job], built: dict[str, An
         title = f"{', '.join(job.method.ref.name for job in wanted)} on {jobs[0].split.name}"
         with progress(f"predicting {title}", total) as advance:
             predict(wanted, methods, advance)
-    with progress(f"scoring {jobs[0].split.name}", len(jobs)) as advance:
-        for job, method in zip(jobs, methods, strict=False):
-            fused = prior if "ogl" in job.settings.refine and not job.method.info.control else None
-            score_job(job, method, prior=fused, resolved=_resolved(job, method))
-            advance(1)
+    fused = prior if "ogl" in jobs[0].settings.refine else None
+    with progress(f"scoring {jobs[0].split.name}", samples) as advance:
+        scores = score_jobs(jobs, prior=fused, advance=advance)
+    for job, values, method in zip(jobs, scores, methods, strict=False):
+        record_job(job, values, method, _resolved(job, method))
 
 
 def load_request(request: MethodRequest, device: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,10 @@ MAPS = {"av": "map", "image_query": "extra.image_query", "iqr": "map", "av+ogl":
 """The tensor of a part that holds each variant's map, before fusion."""
 
 
+Scores = dict[tuple[str, str], Tensor]
+"""Per-sample values ``[n]`` by variant and protocol."""
+
+
 @dataclass(frozen=True)
 class _Row:
     variant: str
@@ -37,19 +41,47 @@ class _Row:
     metrics: dict[str, float]
 
 
-def score_job(job: Job, method: Any, *, prior: Job | None, resolved: dict[str, Any]) -> list[Record]:
-    """Score all variants of a job under all its protocols and write the records.
+def score_jobs(jobs: Sequence[Job], *, prior: Job | None, advance: Callable[[int], None]) -> list[Scores]:
+    """Per-sample consensus IoU of all rows of ``jobs``, which share a split; the truth is drawn once for all.
 
     Args:
-        job: Predictions, complete.
-        method: The network, for the similarity of its embeddings alone.
+        jobs: Predictions, complete.
         prior: The job of the object map that ``av+ogl`` fuses in.
+        advance: Called with the number of samples that were scored.
+
+    Returns:
+        For each job ``[n]`` float64 by variant and protocol.
+
+    Raises:
+        UsageError: for a refinement that a method cannot give.
+    """
+    samples = jobs[0].split.samples
+    found: list[dict[tuple[str, str], list[Tensor]]] = [{row: [] for row in job.rows()} for job in jobs]
+    streams = [read_parts(job.folder, len(samples)) for job in jobs]
+    priors = read_parts(prior.folder, len(samples), ("map",)) if prior else None
+    for start in range(0, len(samples), PART):
+        chunk = samples[start : start + PART]
+        truth = torch.stack([union_map(sample.boxes) for sample in chunk])
+        object_map = next(priors).tensors["map"] if priors else None
+        for job, stream, rows in zip(jobs, streams, found, strict=True):
+            _score_part(job, next(stream), truth, object_map, rows)
+        advance(len(chunk))
+    return [{row: torch.cat(values) for row, values in rows.items()} for rows in found]
+
+
+def record_job(job: Job, scores: Scores, method: Any, resolved: dict[str, Any]) -> list[Record]:
+    """Aggregate the scores of a job and write its records.
+
+    Args:
+        job: What was scored.
+        scores: From :func:`score_jobs`.
+        method: The network, for the similarity of its embeddings alone.
         resolved: What the record says of the method: its full config and its checkpoint.
     """
     positive = torch.tensor([bool(sample.boxes) for sample in job.split.samples])
     retrieval = retrieval_metrics(job, method) if job.settings.retrieval else {}
     records = []
-    for (variant, name), values in _score_maps(job, prior).items():
+    for (variant, name), values in scores.items():
         metrics = {**aggregate(values[positive]), **(retrieval if variant == "av" else {})}
         row = _Row(variant, get_protocol(name), values, positive, metrics)
         records.append(_record(job, row, _provenance(job, row.protocol, resolved)))
@@ -58,21 +90,12 @@ def score_job(job: Job, method: Any, *, prior: Job | None, resolved: dict[str, A
     return records
 
 
-def _score_maps(job: Job, prior: Job | None) -> dict[tuple[str, str], Tensor]:
-    rows: dict[tuple[str, str], list[Tensor]] = {row: [] for row in job.rows()}
-    priors = _maps(prior) if prior else None
-    samples = len(job.split.samples)
-    for number, part in enumerate(read_parts(job.folder, samples)):
-        chunk = job.split.samples[number * PART : (number + 1) * PART]
-        truth = torch.stack([union_map(sample.boxes) for sample in chunk])
-        fused = {"iqr": part.tensors.get("extra.image_query"), "av+ogl": next(priors) if priors else None}
-        for (variant, name), values in rows.items():
-            values.append(score(_map_of(job, part, variant), truth, get_protocol(name), prior=fused.get(variant)))
-    return {key: torch.cat(values) for key, values in rows.items()}
-
-
-def _maps(job: Job) -> Any:
-    return (part.tensors["map"] for part in read_parts(job.folder, len(job.split.samples), ("map",)))
+def _score_part(
+    job: Job, part: Part, truth: Tensor, object_map: Tensor | None, rows: dict[tuple[str, str], list[Tensor]]
+) -> None:
+    fused = {"iqr": part.tensors.get("extra.image_query"), "av+ogl": object_map}
+    for (variant, name), values in rows.items():
+        values.append(score(_map_of(job, part, variant), truth, get_protocol(name), prior=fused.get(variant)))
 
 
 def _map_of(job: Job, part: Part, variant: str) -> Tensor:

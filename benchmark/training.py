@@ -59,6 +59,8 @@ class Training:
 def train(training: Training, *, resume: bool = False, advance: Advance = lambda terms: None) -> Path:
     """Train and return the checkpoint's folder: model.safetensors, config.json, log.jsonl, curve.png.
 
+    A recipe of 0 epochs leaves the weights as initialised, for an untrained row in a table.
+
     Every epoch ends with a state from which ``resume`` goes on; the seed of each epoch depends on its number alone,
     so that an interrupted training ends with the weights of an uninterrupted one.
 
@@ -76,16 +78,20 @@ def train(training: Training, *, resume: bool = False, advance: Advance = lambda
     cls = load_class(training.ref)
     method = cls(make_config(cls.config_class, {**training.recipe.method_values, **training.overrides}))
     method.to(training.device, memory_format=torch.channels_last)
-    _fit(training, method, states[-1] if states else None, advance)
+    if training.recipe.epochs:
+        _fit(training, method, states[-1] if states else None, advance)
+        _draw_curve(training)
     save_checkpoint(training.out, method, name=training.ref.name, meta=training.meta(training.recipe.epochs))
-    from avbench.pictures import training_curve
-
-    training_curve(
-        training.out / LOG, training.out / "curve.png", title=f"{training.recipe.name} on {training.split.name}"
-    )
     for state in training.out.glob("epoch-*"):
         shutil.rmtree(state)
     return training.out
+
+
+def _draw_curve(training: Training) -> None:
+    from avbench.pictures import training_curve
+
+    title = f"{training.recipe.name} on {training.split.name}"
+    training_curve(training.out / LOG, training.out / "curve.png", title=title)
 
 
 def fit_prior(ref: MethodRef, split: Split, out: Path) -> Path:

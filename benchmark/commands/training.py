@@ -51,7 +51,8 @@ def main(given: Sequence[str]) -> int:
     with bar(title, total_steps(recipe, len(split.samples))) as advance:
         train(training, resume=options.resume, advance=lambda terms: advance(1))
     log(f"checkpoint: {out}")
-    log(f"curve: {out / 'curve.png'}")
+    if recipe.epochs:
+        log(f"curve: {out / 'curve.png'}")
     return 0
 
 
@@ -63,7 +64,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--split", required=True, type=str, help="a name, or the YAML file of your own set")
     parser.add_argument("--recipe", type=str, default="demo", help="demo, paper, or a TOML file (avbench list recipes)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the method")
-    parser.add_argument("--epochs", type=int, default=None, help="instead of the recipe's")
+    parser.add_argument("--epochs", type=int, default=None, help="instead of the recipe's; 0 keeps the initial weights")
     parser.add_argument("--seed", type=int, default=None, help="instead of the recipe's")
     parser.add_argument(
         "--out", type=str, default=None, metavar="DIR", help="where the checkpoint goes (default: the store)"

@@ -43,6 +43,12 @@ def test_a_training_leaves_a_checkpoint_a_log_and_a_curve(training):
     assert weights(out)["weight"] != 1
 
 
+def test_no_epochs_leave_the_initial_weights(training):
+    out = train(replace(training, recipe=replace(training.recipe, epochs=0)))
+    assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.safetensors"]
+    assert weights(out)["weight"] == 1
+
+
 class StopError(Exception):
     """What ends a training in these tests."""
 
