@@ -124,7 +124,7 @@ def _fit(training: Training, method: Any, state: Path | None, advance: Advance) 
     recipe = training.recipe
     steps = total_steps(recipe, len(training.split.samples))
     optimizer = _optimizer(recipe, method)
-    done = _restore(state, method, optimizer) if state else 0
+    done = _restore(training, state, method, optimizer) if state else 0
     _trim_log(training.out / LOG, done)
     per_epoch = steps // recipe.epochs
     options = TrainingOptions(crop=recipe.images == "crop", cache_bytes=CACHE_BYTES)
@@ -200,7 +200,18 @@ def _save_state(training: Training, method: Any, optimizer: torch.optim.Optimize
             shutil.rmtree(older)
 
 
-def _restore(state: Path, method: Any, optimizer: torch.optim.Optimizer) -> int:
+def _restore(training: Training, state: Path, method: Any, optimizer: torch.optim.Optimizer) -> int:
+    """Load a state; returns the number of finished epochs.
+
+    Raises:
+        UsageError: if the state belongs to another recipe or split.
+    """
+    made = read_json(state / "config.json")["meta"]
+    wanted = json.loads(json.dumps(training.meta(made["epoch"])))
+    if made != wanted:
+        raise UsageError(
+            f"{training.out} was begun with another recipe or split: resume with those, or name another --out"
+        )
     method.load_state_dict(load_file(state / "model.safetensors"))
     entries: dict[int, dict[str, Tensor]] = {}
     for key, tensor in load_file(state / "optimizer.safetensors").items():

@@ -78,6 +78,14 @@ def test_an_unfinished_training_is_not_overwritten(training):
         train(training)
 
 
+def test_another_recipe_does_not_go_on_with_it(training):
+    with pytest.raises(StopError):
+        train(training, advance=stop_at(4))
+    other = replace(training, recipe=replace(training.recipe, epochs=5))
+    with pytest.raises(UsageError, match=r"was begun with another recipe or split"):
+        train(other, resume=True)
+
+
 def test_a_loss_that_is_no_number_stops_the_training(training, monkeypatch):
     cls = load_class(training.ref)
     monkeypatch.setattr(cls, "loss", lambda self, batch: {"total": self.weight * float("nan")})

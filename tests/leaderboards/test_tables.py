@@ -1,0 +1,128 @@
+"""Tables from records: hand-computed cells, blanks instead of zeros, marks for partial results."""
+
+import csv
+import io
+
+import pytest
+
+from avbench.leaderboards.rows import headings, rows, title_of
+from avbench.leaderboards.tables import table_text
+from avbench.leaderboards.terminal import notes, print_table
+from avbench.records import Record, read_record, write_record
+
+
+def make(**changes) -> Record:
+    values = {
+        "method": "jsa",
+        "variant": "av",
+        "split": "demo",
+        "protocol": "common",
+        "audio": "true",
+        "n_expected": 400,
+        "n_scored": 400,
+        "n_positive": 400,
+        "n_nan": 0,
+        "partial": False,
+        "metrics": {"locacc": 0.2345, "auc": 0.38125, "mean_ciou": 0.5},
+        "intervals": {"locacc": (0.19, 0.281)},
+        "provenance": {},
+        "run": {"seconds": 20.0},
+    }
+    return Record(**{**values, **changes})
+
+
+MAIN = ("locacc", "auc", "mean_ciou")
+
+
+def test_the_cells_of_a_record():
+    (row,) = rows([make()], MAIN)
+    assert row.cells == ("jsa", "23.45", "19.0 to 28.1", "38.12", "50.00", "400/400", "20.0", "20")
+    assert len(row.cells) == len(headings(MAIN))
+
+
+def test_what_a_method_does_not_offer_is_blank():
+    shown = (*MAIN, "a2i_instance_r1")
+    with_, without = rows([make(metrics={**make().metrics, "a2i_instance_r1": 0.0}), make(method="disc")], shown)
+    assert with_.cells[5] == "0.00"
+    assert without.cells[5] == ""
+
+
+def test_a_value_that_is_no_number_is_blank():
+    (row,) = rows([make(metrics={"locacc": 0.5, "auc": 0.5, "mean_ciou": float("nan")})], MAIN)
+    assert row.cells[4] == ""
+
+
+def test_nothing_was_timed():
+    (row,) = rows([make(run={"seconds": 0.0})], MAIN)
+    assert row.cells[-2:] == ("0.0", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "title"),
+    [
+        ({}, "jsa"),
+        ({"variant": "iqr"}, "jsa (iqr)"),
+        ({"audio": "swapped"}, "jsa (swapped audio)"),
+        ({"variant": "av+ogl", "audio": "noise"}, "jsa (av+ogl, noise audio)"),
+    ],
+)
+def test_titles(changes, title):
+    assert title_of(make(**changes)) == title
+
+
+def test_markdown_has_one_table_per_split_and_protocol():
+    text = table_text([make(), make(protocol="jsa"), make(method="disc")], "md")
+    assert text.count("| method") == 2
+    first, second = text.split("**demo, protocol jsa**")
+    assert "| jsa" in first
+    assert "| disc" in first
+    assert "| disc" not in second
+
+
+def test_csv_is_one_table():
+    found = list(csv.reader(io.StringIO(table_text([make(), make(protocol="jsa")], "csv"))))
+    assert found[0][:3] == ["split", "protocol", "method"]
+    assert [line[:3] for line in found[1:]] == [["demo", "common", "jsa"], ["demo", "jsa", "jsa"]]
+
+
+def test_latex_escapes():
+    assert "training-prior" in table_text([make(method="training-prior")], "tex")
+    assert r"\%" in table_text([make()], "tex")
+
+
+def test_tables_do_not_depend_on_anything_but_the_records():
+    assert table_text([make()], "md") == table_text([make()], "md")
+
+
+def test_partial_results_and_negatives_are_explained():
+    assert notes([make()]) == []
+    assert notes([make(n_positive=200)]) == ["cIoU, AUC and mean cIoU are over the 200 samples with a sounding object."]
+    partial = make(n_scored=399, n_positive=399, partial=True)
+    assert notes([partial]) == ["Partial results cover less than the split and are not to be ranked."]
+    assert rows([partial], MAIN)[0].cells[5] == "399/400 partial"
+
+
+def test_the_terminal_shows_further_metrics_apart(capsys):
+    print_table([make(metrics={**make().metrics, "a2i_class_r1": 0.25}), make(method="disc")])
+    shown = capsys.readouterr().out
+    assert "A->I R@1 (class)" in shown.split("samples/s")[1]
+    assert "25.00" in shown
+
+
+def test_a_record_survives_writing(tmp_path):
+    record = make(path=tmp_path / "record.json")
+    write_record(record)
+    assert read_record(record.path) == record
+    assert read_record(record.path).as_json()["samples_per_second"] == 20
+
+
+def test_a_record_of_another_form_is_refused(tmp_path):
+    from avbench.errors import AvbenchError
+
+    place = tmp_path / "record.json"
+    place.write_text('{"schema": 0}')
+    with pytest.raises(AvbenchError, match=r"expected a record of schema 1 in .*record.json"):
+        read_record(place)
+    place.write_text("{")
+    with pytest.raises(AvbenchError, match=r"expected JSON in .*record.json"):
+        read_record(place)
