@@ -49,9 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"avbench: {problem}", file=sys.stderr)
         return problem.exit_code
     except KeyboardInterrupt:
-        print(
-            "avbench: interrupted; what was finished is kept, and the same command goes on from there", file=sys.stderr
-        )
+        again = "the same command with --resume" if given[0] == "train" else "the same command"
+        print(f"avbench: interrupted; what was finished is kept, and {again} goes on from there", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

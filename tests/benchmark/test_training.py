@@ -188,6 +188,17 @@ def test_the_command_trains_into_the_store_and_finds_it_again(capsys, trainable_
     assert f"trained already: {folder}" in capsys.readouterr().err
 
 
+def test_ctrl_c_in_a_training_says_how_to_go_on(capsys, monkeypatch, trainable_plugin, larger_set, store):
+    command = ["train", "--method", f"{trainable_plugin}:Tiny", "--split", str(larger_set), "--epochs", "2"]
+    monkeypatch.setenv("TINY_IS_INTERRUPTED_AT", "clip_007")
+    assert main(command) == 130
+    assert "the same command with --resume goes on from there" in capsys.readouterr().err
+    monkeypatch.delenv("TINY_IS_INTERRUPTED_AT")
+    assert main([*command, "--resume"]) == 0
+
+    assert len(list((store / "checkpoints").glob("*/config.json"))) == 1
+
+
 def test_what_needs_no_training_says_so(capsys, tiny_set):
     assert main(["train", "--method", "disc", "--split", str(tiny_set)]) == 2
     assert "disc has nothing to train" in capsys.readouterr().err
