@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.records import Record
-from avbench.registry import find_method, load_class, make_config
+from avbench.registry import find_method
 
 
 def load_method(name: str, checkpoint: str | Path | None = None, device: str = "cpu", **config: Any) -> Any:
@@ -24,16 +24,9 @@ def load_method(name: str, checkpoint: str | Path | None = None, device: str = "
         UsageError: for an unknown method or setting.
         AvbenchError: for a checkpoint that cannot be read or does not fit.
     """
-    import torch
+    from avbench.building import build
 
-    cls = load_class(find_method(name))
-    if checkpoint is None:
-        method = cls(make_config(cls.config_class, config))
-    else:
-        from avbench.checkpoints import load_checkpoint
-
-        method = load_checkpoint(Path(checkpoint), cls, config)
-    return method.to(torch.device(device)).eval()
+    return build(find_method(name), _path(checkpoint), device, config)
 
 
 def evaluate(
@@ -48,7 +41,8 @@ def evaluate(
     """Evaluate a method on a split and return the record of its ``av`` row.
 
     Args:
-        method: A name as for :func:`load_method`, or an object with ``frontend`` and ``localize`` in eval mode.
+        method: A name as for :func:`load_method`, or an object with ``frontend`` and ``localize``, in eval mode; an
+            object is evaluated anew each time, on the device where its weights are.
         split: A split's name, or the path of a YAML file that describes one's own.
         data: Folder with ``frames/`` and ``audio/``.
         metadata: Folder with the official annotation files.

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import torch
-
-from avbench.api import load_method
+from avbench.building import build_request
 from avbench.checkpoints import load_weights
 from avbench.opening import Progress
 from avbench.parts import missing_parts
@@ -30,7 +28,7 @@ def complete(jobs: Sequence[Job], everything: Sequence[Job], built: dict[str, An
     prior = next((job for job in everything if job.method.ref.name == "ogl"), None)
     wanted = list(jobs) if prior is None or prior in jobs else [*jobs, prior]
     device = str(resolve_device(jobs[0].settings.device))
-    methods = [built.get(job.key) or load_request(job.method, device) for job in wanted]
+    methods = [built.get(job.key) or build_request(job.method, device) for job in wanted]
     missing = sorted({n for job in wanted for n in missing_parts(job.folder, samples)})
     if missing:
         total = sum(min(PART, samples - n * PART) for n in missing)
@@ -42,13 +40,6 @@ def complete(jobs: Sequence[Job], everything: Sequence[Job], built: dict[str, An
         scores = score_jobs(jobs, prior=fused, advance=advance)
     for job, values, method in zip(jobs, scores, methods, strict=False):
         record_job(job, values, method, _resolved(job, method))
-
-
-def load_request(request: MethodRequest, device: str) -> Any:
-    """The network of a request, in eval mode on ``device``; what has no weights draws them from seed 0."""
-    source = f"{request.ref.source}:{request.ref.attribute}" if _is_file(request) else request.ref.name
-    torch.manual_seed(0)
-    return load_method(source, request.checkpoint, device, **request.overrides)
 
 
 def _is_file(request: MethodRequest) -> bool:

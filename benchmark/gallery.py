@@ -58,8 +58,8 @@ def _heat(job: Job, places: Sequence[int]) -> list[np.ndarray]:
     import torch
 
     from avbench.metrics.maps import minmax_guarded, upsample
-    from avbench.parts import part_path, read_part
-    from avbench.request import PART
+    from avbench.parts import read_part
+    from avbench.request import PART, part_path
 
     maps = []
     for place in places:

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from avbench.errors import AvbenchError
-from avbench.request import PART
+from avbench.request import part_count, part_path
 from avbench.store import write_atomic
 
 
@@ -23,16 +23,6 @@ class Part:
 
     ids: list[str]
     tensors: dict[str, Tensor] = field(default_factory=dict)
-
-
-def part_count(samples: int) -> int:
-    """The number of parts that ``samples`` fill."""
-    return -(-samples // PART)
-
-
-def part_path(folder: Path, number: int) -> Path:
-    """The file of part ``number``, counted from 0."""
-    return folder / f"part-{number:05d}.safetensors"
 
 
 def missing_parts(folder: Path, samples: int) -> list[int]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from avbench.augment import normalise
+from avbench.building import place_of
 from avbench.data.loader import LoaderOptions, RawBatch, iterate_batches
 from avbench.errors import AvbenchError, UsageError
 from avbench.parts import Part, missing_parts, write_part
@@ -95,14 +96,17 @@ def seconds_of(folder: Path) -> float:
     return sum(read_json(path).values()) if path.exists() else 0.0
 
 
-def as_batch(raw: RawBatch, frontend: Frontend | None, spectrograms: dict[Frontend, Tensor], image: Tensor) -> Batch:
-    """The batch that one method sees; ``spectrograms`` holds what earlier methods of the batch had computed."""
-    audio = None
+def as_batch(raw: RawBatch, method: Any, spectrograms: dict[Frontend, Tensor], image: Tensor) -> Batch:
+    """The batch that one method sees, in the floating type of its weights.
+
+    ``spectrograms`` holds what earlier methods of the batch had computed, and takes what this one adds.
+    """
+    frontend, audio, dtype = method.frontend, None, place_of(method)[1]
     if frontend is not None:
         if frontend not in spectrograms:
             spectrograms[frontend] = frontend(raw.waveforms[frontend.window], raw.rate)
-        audio = spectrograms[frontend]
-    return Batch(raw.ids, image, audio, objects=raw.objects)
+        audio = spectrograms[frontend].to(dtype)
+    return Batch(raw.ids, image.to(dtype), audio, objects=raw.objects)
 
 
 def image_of(raw: RawBatch, device: torch.device) -> Tensor:
@@ -129,13 +133,16 @@ def _batches(workers: Sequence[_Worker], indices: list[int]) -> Any:
 @torch.inference_mode()
 def _answer(workers: Sequence[_Worker], raw: RawBatch, decoded: float) -> None:
     number = raw.indices[0] // PART
-    image = image_of(raw, resolve_device(workers[0].job.settings.device))
+    device = resolve_device(workers[0].job.settings.device)
+    image = image_of(raw, device)
     spectrograms: dict[Frontend, Tensor] = {}
     for worker in workers:
         if number not in worker.missing:
             continue
         started = time.perf_counter()
-        worker.rows.append(_rows(worker, as_batch(raw, worker.method.frontend, spectrograms, image)))
+        worker.rows.append(_rows(worker, as_batch(raw, worker.method, spectrograms, image)))
+        if device.type == "cuda":  # work is only queued when a call returns
+            torch.cuda.synchronize(device)
         worker.seconds += decoded + time.perf_counter() - started
         if _is_last(raw, worker.job):
             _finish(worker, number)
@@ -148,6 +155,7 @@ def _rows(worker: _Worker, batch: Batch) -> Part:
             f"the method {worker.job.method.ref.name!r} must answer with maps [B, h, w]; for {len(batch.ids)} samples "
             f"it gave {tuple(prediction.map.shape)}: mend its localize"
         )
+    require_image_query(worker.job, set(prediction.extra))
     tensors = {"map": prediction.map, **{f"extra.{name}": extra for name, extra in prediction.extra.items()}}
     if prediction.confidence is not None:
         tensors["confidence"] = prediction.confidence
@@ -155,6 +163,19 @@ def _rows(worker: _Worker, batch: Batch) -> Part:
         embeddings = worker.method.embed(batch)
         tensors |= {"embedding.image": embeddings.image, "embedding.audio": embeddings.audio}
     return Part(batch.ids, tensors)
+
+
+def require_image_query(job: Job, extra: set[str]) -> None:
+    """Refuse the refinement iqr for a method whose further maps ``extra`` hold no ``image_query``.
+
+    Raises:
+        UsageError: if so; controls are never refined.
+    """
+    if "iqr" in job.settings.refine and not job.method.info.control and "image_query" not in extra:
+        raise UsageError(
+            f"the refinement iqr needs a method with an image-query map, as jsa has; {job.method.ref.name!r} has none: "
+            "leave --refine iqr out or name methods that have one"
+        )
 
 
 def _is_last(raw: RawBatch, job: Job) -> bool:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from avbench.checkpoints import sha256_of
 from avbench.data.audio_modes import AudioMode
 from avbench.data.coverage import Coverage, media_fingerprint
 from avbench.data.splits import Split
-from avbench.errors import UsageError
+from avbench.errors import UsageError, unknown_name
 from avbench.metrics.protocols import PROTOCOLS
 from avbench.registry import MethodInfo, MethodRef
+from avbench.sources import source_fingerprint
 from avbench.store import code_fingerprint, fingerprint, hash_json
 
 Refinement = Literal["none", "ogl", "iqr"]
@@ -21,12 +22,15 @@ Refinement = Literal["none", "ogl", "iqr"]
 PART = 256
 """Samples in a part file; batches never straddle two parts, so that a resumed run gives the same bytes."""
 
-PREDICTING = ("types.py", "frontends.py", "checkpoints.py", "predicting.py", "nets", "data")
+PREDICTING = (
+    *("types.py", "frontends.py", "augment.py", "checkpoints.py", "building.py", "predicting.py", "parts.py"),
+    *("nets", "data"),
+)
 """The source on which predictions depend, beside the method's own file."""
 FUSED: dict[Refinement, str] = {"iqr": "iqr", "ogl": "av+ogl"}
 """The variant that each refinement adds."""
 
-SCORING = ("scoring.py", "metrics")
+SCORING = ("scoring.py", "retrieval.py", "metrics")
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,20 @@ class Settings:
     device: str = "auto"
     batch_size: int = 32
     workers: int | None = None
-    pictures: bool = True
     runs: Path = Path("runs")
     command: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "runs", Path(self.runs))
+        for kind, values, known in (
+            ("protocol", self.protocols, tuple(PROTOCOLS)),
+            ("audio mode", (self.audio,), get_args(AudioMode)),
+            ("refinement", self.refine, tuple(FUSED)),
+        ):
+            for value in values:
+                if value not in known:
+                    raise unknown_name(kind, value, known, f"the list {', '.join(known)}")
+        check_batch_size(self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,8 @@ class Job:
     split: Split
     coverage: Coverage
     settings: Settings
+    prior_key: str | None = None
+    """Key of the job whose map ``av+ogl`` fuses in."""
 
     @cached_property
     def key(self) -> str:
@@ -85,8 +102,8 @@ class Job:
         media = [need for need in needs if need != "objects"]
         return {
             "method": request.ref.name,
-            "method_source": fingerprint([request.ref.source]) if request.ref.source else request.ref.module,
-            "overrides": {key: str(value) for key, value in request.overrides.items()},
+            "method_source": source_fingerprint(request.ref),
+            "overrides": contents(request.overrides),
             "checkpoint": request.checkpoint_sha256,
             "split": self.split.sha256,
             "missing": list(self.coverage.missing),
@@ -119,10 +136,30 @@ class Job:
 
     def record_path(self, variant: str, protocol: str) -> Path:
         """Where the record of one row under one protocol stands."""
-        key = hash_json([self.key, variant, protocol, code_fingerprint(*SCORING)])[:12]
+        prior = self.prior_key if variant == FUSED["ogl"] else None
+        key = hash_json([self.key, prior, variant, protocol, code_fingerprint(*SCORING)])[:12]
         return (
             self.settings.runs / "records" / self.split.name / f"{self.method.ref.name}.{variant}.{protocol}-{key}.json"
         )
+
+
+def part_count(samples: int) -> int:
+    """The number of parts that ``samples`` fill."""
+    return -(-samples // PART)
+
+
+def part_path(folder: Path, number: int) -> Path:
+    """The file of part ``number``, counted from 0."""
+    return folder / f"part-{number:05d}.safetensors"
+
+
+def contents(overrides: dict[str, Any]) -> dict[str, str]:
+    """Settings as text for a key; a setting that names a file counts by what is in it."""
+    found = {}
+    for key, value in overrides.items():
+        is_file = isinstance(value, str) and Path(value).is_file()
+        found[key] = fingerprint([Path(value)]) if is_file else str(value)
+    return found
 
 
 def check_batch_size(size: int) -> None:

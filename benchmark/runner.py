@@ -5,9 +5,10 @@ Nothing here imports torch until a result is missing: a second identical run ans
 
 from __future__ import annotations
 
-import inspect
+import shutil
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from avbench.errors import UsageError
 from avbench.opening import Places, Progress, open_split, silent
 from avbench.records import Record, read_record
 from avbench.registry import MethodInfo, MethodRef, describe, find_method
-from avbench.request import Job, MethodRequest, Settings, check_batch_size
+from avbench.request import Job, MethodRequest, Settings, part_count, part_path
 from avbench.store import hash_json
 from avbench.trained import trained_checkpoint
+
+OBJECT_PRIOR = "ogl"
+"""The method whose map the refinement ogl fuses in."""
 
 COLUMNS = 8
 """Methods in a picture grid; the whole image is left out, there is nothing to see."""
@@ -29,9 +33,28 @@ COLUMNS = 8
 class Outcome:
     """What a run on one split gave."""
 
+    jobs: list[Job]
     records: list[Record]
-    picture: Path | None
-    """The picture grid; None for a split without images."""
+
+    def picture(self) -> Path | None:
+        """The grid of the plain maps under the first protocol, drawn if it is not there yet.
+
+        None where there is nothing to draw: no method that looks at images, no maps left, no sounding object.
+        """
+        shown = [job for job in self.jobs if job.method.ref.name != "whole"][:COLUMNS]
+        samples = self.jobs[0].split.samples
+        looked_at = any("image" in job.method.info.needs for job in shown)
+        kept = all(part_path(job.folder, n).exists() for job in shown for n in range(part_count(len(samples))))
+        if not looked_at or not kept or not any(sample.boxes for sample in samples):
+            return None
+        protocol = shown[0].settings.protocols[0]
+        out = grid_path(shown, protocol)
+        if not out.exists():
+            from avbench.gallery import draw_grid
+
+            by_path = {record.path: record for record in self.records}
+            draw_grid(shown, [by_path[job.record_path("av", protocol)] for job in shown], out)
+        return out
 
 
 def run(
@@ -43,16 +66,16 @@ def run(
         UsageError: for contradicting settings, or a method that needs a checkpoint and has none.
         AvbenchError: for missing or broken files.
     """
-    check_batch_size(settings.batch_size)
     split = open_split(split_name, places, progress)
     requests = _with_object_prior(requests, settings)
     split, found = _covered(split, requests, settings)
     ready = [trained_checkpoint(request, split, settings, progress) for request in requests]
     jobs = [Job(request, split, found, settings) for request in ready]
+    prior = next((job.key for job in jobs if job.method.ref.name == OBJECT_PRIOR), None)
+    jobs = [replace(job, prior_key=prior) for job in jobs]
     if not all(_is_recorded(job) for job in jobs):
         _complete(jobs, {}, progress)
-    records = [read_record(path) for job in jobs for path in _record_paths(job)]
-    return Outcome(records, _picture(jobs, records) if settings.pictures else None)
+    return Outcome(jobs, [read_record(path) for job in jobs for path in _record_paths(job)])
 
 
 def evaluate_one(method: Any, split: str, places: dict[str, Path | None], **options: Any) -> Record:
@@ -66,12 +89,15 @@ def evaluate_one(method: Any, split: str, places: dict[str, Path | None], **opti
         raise UsageError(
             "a method object brings its own weights and settings: pass checkpoint and config with a name only"
         )
-    request = _request_for_object(method)
+    from avbench.building import place_of
+
+    settings = replace(settings, device=str(place_of(method)[0]))
     loaded = open_split(split, Places(**places), silent)
+    request = _request_for_object(method)
     loaded, found = _covered(loaded, [request], settings)
     job = Job(request, loaded, found, settings)
-    if not _is_recorded(job):
-        _complete([job], {job.key: method}, silent)
+    _complete([job], {job.key: method}, silent)
+    shutil.rmtree(job.folder)  # nothing tells whether another object would answer alike: its maps are not found again
     return read_record(_record_paths(job)[0])
 
 
@@ -94,9 +120,9 @@ def grid_path(jobs: Sequence[Job], protocol: str) -> Path:
 
 
 def _with_object_prior(requests: Sequence[MethodRequest], settings: Settings) -> list[MethodRequest]:
-    if "ogl" not in settings.refine or any(request.ref.name == "ogl" for request in requests):
+    if "ogl" not in settings.refine or any(request.ref.name == OBJECT_PRIOR for request in requests):
         return list(requests)
-    return [*requests, request_for("ogl", None, {})]
+    return [*requests, request_for(OBJECT_PRIOR, None, {})]
 
 
 def _covered(split: Split, requests: Sequence[MethodRequest], settings: Settings) -> tuple[Split, Coverage]:
@@ -110,7 +136,7 @@ def _record_paths(job: Job) -> list[Path]:
 
 
 def _is_recorded(job: Job) -> bool:
-    return all(path.exists() for path in _record_paths(job))
+    return all(path.exists() and path.with_suffix(".parquet").exists() for path in _record_paths(job))
 
 
 def _complete(jobs: Sequence[Job], built: dict[str, Any], progress: Progress) -> None:
@@ -119,38 +145,8 @@ def _complete(jobs: Sequence[Job], built: dict[str, Any], progress: Progress) ->
     complete([job for job in jobs if not _is_recorded(job)], jobs, built, progress)
 
 
-def _picture(jobs: Sequence[Job], records: Sequence[Record]) -> Path | None:
-    """The grid of a run's plain maps under its first protocol, drawn if it is not there yet."""
-    if not jobs[0].split.has_media:
-        return None
-    shown = [job for job in jobs if job.method.ref.name != "whole"][:COLUMNS]
-    protocol = jobs[0].settings.protocols[0]
-    out = grid_path(shown, protocol)
-    if not out.exists():
-        from avbench.gallery import draw_grid
-
-        by_path = {record.path: record for record in records}
-        draw_grid(shown, [by_path[job.record_path("av", protocol)] for job in shown], out)
-    return out
-
-
 def _request_for_object(method: Any) -> MethodRequest:
     cls = type(method)
-    try:
-        source = inspect.getsourcefile(cls)
-    except TypeError:
-        source = None
     info = getattr(cls, "info", MethodInfo(cls.__name__.lower()))
-    place = Path(source) if source and Path(source).is_file() else None
-    ref = MethodRef(info.name, "object", cls.__module__, cls.__name__, place)
-    return MethodRequest(ref, info, None, {"object": _state_hash(method)})
-
-
-def _state_hash(method: Any) -> str:
-    """What tells two objects of a class apart: their weights and settings."""
-    import hashlib
-
-    digest = hashlib.sha256(repr(getattr(method, "config", "")).encode())
-    for name, tensor in sorted(method.state_dict().items()):
-        digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
-    return hash_json(digest.hexdigest())
+    ref = MethodRef(info.name, "object", cls.__module__, cls.__name__, None)
+    return MethodRequest(ref, info, None, {"object": uuid.uuid4().hex})

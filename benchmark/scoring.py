@@ -11,16 +11,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from avbench.errors import UsageError
 from avbench.metrics.ground_truth import union_map
 from avbench.metrics.protocols import Protocol, get_protocol
 from avbench.metrics.scoring import aggregate, score
 from avbench.metrics.statistics import wilson_interval
 from avbench.parts import Part, read_parts
-from avbench.predicting import resolve_device, seconds_of
+from avbench.predicting import require_image_query, resolve_device, seconds_of
 from avbench.provenance import machine, software
 from avbench.records import Record, write_record
-from avbench.request import PART, Job
+from avbench.request import FUSED, PART, Job
 from avbench.retrieval import retrieval_metrics
 from avbench.store import write_atomic
 
@@ -84,7 +83,7 @@ def record_job(job: Job, scores: Scores, method: Any, resolved: dict[str, Any]) 
     for (variant, name), values in scores.items():
         metrics = {**aggregate(values[positive]), **(retrieval if variant == "av" else {})}
         row = _Row(variant, get_protocol(name), values, positive, metrics)
-        records.append(_record(job, row, _provenance(job, row.protocol, resolved)))
+        records.append(_record(job, row, _provenance(job, variant, row.protocol, resolved)))
         _write_per_sample(job, values, records[-1])
         write_record(records[-1])
     return records
@@ -93,19 +92,10 @@ def record_job(job: Job, scores: Scores, method: Any, resolved: dict[str, Any]) 
 def _score_part(
     job: Job, part: Part, truth: Tensor, object_map: Tensor | None, rows: dict[tuple[str, str], list[Tensor]]
 ) -> None:
+    require_image_query(job, {name.removeprefix("extra.") for name in part.tensors})
     fused = {"iqr": part.tensors.get("extra.image_query"), "av+ogl": object_map}
     for (variant, name), values in rows.items():
-        values.append(score(_map_of(job, part, variant), truth, get_protocol(name), prior=fused.get(variant)))
-
-
-def _map_of(job: Job, part: Part, variant: str) -> Tensor:
-    name = MAPS[variant]
-    if name not in part.tensors or (variant == "iqr" and "extra.image_query" not in part.tensors):
-        raise UsageError(
-            f"the refinement iqr needs a method with an image-query map, as jsa has; {job.method.ref.name!r} has none: "
-            "leave --refine iqr out or name methods that have one"
-        )
-    return part.tensors[name]
+        values.append(score(part.tensors[MAPS[variant]], truth, get_protocol(name), prior=fused.get(variant)))
 
 
 def _record(job: Job, row: _Row, provenance: dict[str, Any]) -> Record:
@@ -132,13 +122,14 @@ def _record(job: Job, row: _Row, provenance: dict[str, Any]) -> Record:
     )
 
 
-def _provenance(job: Job, protocol: Protocol, resolved: dict[str, Any]) -> dict[str, Any]:
+def _provenance(job: Job, variant: str, protocol: Protocol, resolved: dict[str, Any]) -> dict[str, Any]:
     return {
         **resolved,
         "split": {"name": job.split.name, "sha256": job.split.sha256, "missing": list(job.coverage.missing)},
         "protocol": {"name": protocol.name, "version": protocol.version},
         "inputs": job.ingredients,
         "key": job.key,
+        "prior_key": job.prior_key if variant == FUSED["ogl"] else None,
         "software": software(),
         "decoding": {"image": "pillow-bicubic-224", "audio": "soundfile-mean", "resampling": "torchaudio"},
     }

@@ -6,15 +6,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from avbench.data.splits import Split
+from avbench.data.coverage import media_fingerprint
+from avbench.data.splits import DEMO_SOURCE, Split
 from avbench.errors import UsageError
 from avbench.opening import Places, Progress, open_split
 from avbench.recipe import Recipe, load_recipe, recipe_names
 from avbench.registry import MethodRef
-from avbench.request import MethodRequest, Settings
-from avbench.store import code_fingerprint, fingerprint, hash_json, home
+from avbench.request import MethodRequest, Settings, contents
+from avbench.sources import source_fingerprint
+from avbench.store import code_fingerprint, hash_json, home
 
-TRAINING = ("training.py", "augment.py", "frontends.py", "types.py", "nets", "data")
+TRAINING = ("training.py", "augment.py", "frontends.py", "types.py", "checkpoints.py", "nets", "data", "metrics")
 """The source on which a training depends, beside the method's own file and the recipe."""
 
 
@@ -49,7 +51,7 @@ def from_demo_recipe(request: MethodRequest, source: str, settings: Settings, pr
 
 def training_split_of(split: Split) -> str | None:
     """The demo split on which methods are trained for ``split``; None for a real one."""
-    if not split.name.startswith("demo"):
+    if split.source != DEMO_SOURCE:
         return None
     return "demo-heard-train" if split.name in {"demo-heard", "demo-unheard"} else "demo-train"
 
@@ -64,10 +66,11 @@ def checkpoint_folder(ref: MethodRef, recipe: Recipe | None, split: Split, overr
     """Where the store keeps what this method, recipe, training split and settings give."""
     key = hash_json(
         {
-            "method": fingerprint([ref.source]) if ref.source else ref.module,
+            "method": source_fingerprint(ref),
             "recipe": asdict(recipe) if recipe else None,
             "split": split.sha256,
-            "overrides": {name: str(value) for name, value in overrides.items()},
+            "media": None if split.source == DEMO_SOURCE else media_fingerprint(split, ("image", "audio")),
+            "overrides": contents(overrides),
             "code": code_fingerprint(*TRAINING),
         }
     )

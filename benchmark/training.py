@@ -15,11 +15,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from avbench.augment import augment_images, mask_spectrograms, normalise
-from avbench.checkpoints import save_checkpoint
+from avbench.checkpoints import CONFIG, save_checkpoint
 from avbench.data.loader import RawBatch
 from avbench.data.splits import Split
 from avbench.data.training_set import TrainingOptions, TrainingSet, iterate_training
 from avbench.errors import AvbenchError, UsageError
+from avbench.locking import locked
 from avbench.metrics.ground_truth import union_map
 from avbench.recipe import Recipe
 from avbench.registry import MethodRef, load_class, make_config
@@ -59,32 +60,52 @@ class Training:
 def train(training: Training, *, resume: bool = False, advance: Advance = lambda terms: None) -> Path:
     """Train and return the checkpoint's folder: model.safetensors, config.json, log.jsonl, curve.png.
 
-    A recipe of 0 epochs leaves the weights as initialised, for an untrained row in a table.
-
-    Every epoch ends with a state from which ``resume`` goes on; the seed of each epoch depends on its number alone,
-    so that an interrupted training ends with the weights of an uninterrupted one.
+    A finished training of the same method, settings, recipe and split is left as it is. A recipe of 0 epochs leaves
+    the weights as initialised, for an untrained row in a table. Every epoch ends with a state from which ``resume``
+    goes on; the seed of each epoch depends on its number alone, so that an interrupted training ends with the weights
+    of an uninterrupted one. A second process that trains into the same folder waits for the first.
 
     Raises:
-        UsageError: if the folder holds a state and ``resume`` is False, or fewer samples than a batch.
+        UsageError: if the folder holds another checkpoint, or a state and ``resume`` is False, or a state of another
+            training; or for fewer samples than a batch.
         AvbenchError: if the loss stops being a number.
     """
-    states = sorted(training.out.glob("epoch-*"))
-    if states and not resume:
-        raise UsageError(
-            f"{training.out} holds an unfinished training: add --resume, or name another folder with --out"
-        )
-    training.out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(training.recipe.seed)
-    cls = load_class(training.ref)
-    method = cls(make_config(cls.config_class, {**training.recipe.method_values, **training.overrides}))
-    method.to(training.device, memory_format=torch.channels_last)
-    if training.recipe.epochs:
-        _fit(training, method, states[-1] if states else None, advance)
-        _draw_curve(training)
-    save_checkpoint(training.out, method, name=training.ref.name, meta=training.meta(training.recipe.epochs))
-    for state in training.out.glob("epoch-*"):
-        shutil.rmtree(state)
+    with locked(training.out):
+        torch.manual_seed(training.recipe.seed)
+        cls = load_class(training.ref)
+        method = cls(make_config(cls.config_class, {**training.recipe.method_values, **training.overrides}))
+        if (training.out / CONFIG).exists():
+            _require_same(training, method, training.out, training.recipe.epochs)
+            return training.out
+        states = sorted(training.out.glob("epoch-*"))
+        if states and not resume:
+            raise UsageError(
+                f"{training.out} holds an unfinished training: add --resume, or name another folder with --out"
+            )
+        training.out.mkdir(parents=True, exist_ok=True)
+        method.to(training.device, memory_format=torch.channels_last)
+        if training.recipe.epochs:
+            _fit(training, method, states[-1] if states else None, advance)
+            _draw_curve(training)
+        save_checkpoint(training.out, method, name=training.ref.name, meta=training.meta(training.recipe.epochs))
+        for state in training.out.glob("epoch-*"):
+            shutil.rmtree(state)
     return training.out
+
+
+def _require_same(training: Training, method: Any, folder: Path, epoch: int) -> None:
+    """Refuse a folder that another training made.
+
+    Raises:
+        UsageError: if method, settings, recipe or split differ.
+    """
+    made = read_json(folder / CONFIG)
+    wanted = {"method": training.ref.name, "config": asdict(method.config), "meta": training.meta(epoch)}
+    if made != json.loads(json.dumps(wanted)):
+        raise UsageError(
+            f"{training.out} holds a training of another method, recipe, split or setting: go on with those, or name "
+            "another folder with --out"
+        )
 
 
 def _draw_curve(training: Training) -> None:
@@ -201,24 +222,16 @@ def _save_state(training: Training, method: Any, optimizer: torch.optim.Optimize
 
 
 def _restore(training: Training, state: Path, method: Any, optimizer: torch.optim.Optimizer) -> int:
-    """Load a state; returns the number of finished epochs.
-
-    Raises:
-        UsageError: if the state belongs to another recipe or split.
-    """
-    made = read_json(state / "config.json")["meta"]
-    wanted = json.loads(json.dumps(training.meta(made["epoch"])))
-    if made != wanted:
-        raise UsageError(
-            f"{training.out} was begun with another recipe or split: resume with those, or name another --out"
-        )
+    """Load a state; returns the number of finished epochs."""
+    done = int(state.name.removeprefix("epoch-"))
+    _require_same(training, method, state, done)
     method.load_state_dict(load_file(state / "model.safetensors"))
     entries: dict[int, dict[str, Tensor]] = {}
     for key, tensor in load_file(state / "optimizer.safetensors").items():
         index, name = key.split(".", 1)
         entries.setdefault(int(index), {})[name] = tensor
     optimizer.load_state_dict({"state": entries, "param_groups": read_json(state / "optimizer.json")})
-    return int(state.name.removeprefix("epoch-"))
+    return done
 
 
 def _trim_log(path: Path, epochs: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +15,13 @@ import torch
 import avbench
 from avbench.cli import main
 from avbench.data import loader
+from avbench.data.coverage import covered
+from avbench.data.splits import load_split
 from avbench.errors import AvbenchError, UsageError
 from avbench.opening import Places
-from avbench.request import Settings
+from avbench.request import Job, Settings, contents
 from avbench.runner import request_for, run
+from avbench.sources import source_fingerprint
 from avbench.types import Prediction
 
 
@@ -78,7 +82,7 @@ def test_each_sample_is_decoded_once_for_all_methods(monkeypatch, plugin_file, t
     second = plugin_file.with_name("second.py")
     second.write_text(plugin_file.read_text().replace("tiny-plugin", "second"))
     requests = [request_for(f"{place}:Tiny", None, {}) for place in (plugin_file, second)]
-    settings = Settings(runs=tmp_path / "runs", pictures=False, batch_size=2)
+    settings = Settings(runs=tmp_path / "runs", batch_size=2)
     assert len(run(requests, str(tiny_set), Places(), settings).records) == 2
     assert sorted(decoded) == [f"clip_{n:03d}.png" for n in range(5)]
 
@@ -219,41 +223,132 @@ def test_sounds_at_their_own_rate(capsys, tiny_run):
     assert rows[0]["provenance"]["inputs"]["audio_rate"] is None
 
 
-def test_a_method_with_maps_of_the_wrong_shape(plugin_file, tiny_set, tmp_path, capsys):
-    plugin_file.write_text(plugin_file.read_text().replace("loudness[:, None, None])", "loudness[:, None, None])[:1]"))
-    broken = (
-        plugin_file.read_text()
-        .replace("return Prediction(", "return Prediction((")
-        .replace("None])[:1]", "None])[:1])")
-    )
-    plugin_file.with_name("broken.py").write_text(broken)
-    options = ["--split", str(tiny_set), "--runs", str(tmp_path / "runs")]
-    assert main(["run", "--method", f"{tmp_path / 'broken.py'}:Tiny", *options]) == 1
-    assert "must answer with maps [B, h, w]; for 5 samples it gave (1, 7, 7)" in capsys.readouterr().err
-
-
-class Constant(torch.nn.Module):
-    """A method that was never registered."""
+class Shapeless(torch.nn.Module):
+    """A method that forgets to answer for each sample."""
 
     frontend = None
 
     def localize(self, batch):
-        return Prediction(torch.ones(len(batch.ids), 7, 7))
+        return Prediction(torch.ones(1, 7, 7))
+
+
+def test_a_method_with_maps_of_the_wrong_shape(tiny_set, tmp_path):
+    with pytest.raises(AvbenchError, match=r"must answer with maps \[B, h, w\]; for 5 samples it gave \(1, 7, 7\)"):
+        avbench.evaluate(Shapeless(), tiny_set, runs=tmp_path / "runs")
+
+
+def test_what_a_plugin_imports_from_beside_it_counts(capsys, plugin_file, tiny_run):
+    plugin_file.write_text("import neighbour_of_tiny\n" + plugin_file.read_text())
+    neighbour = plugin_file.with_name("neighbour_of_tiny.py")
+    neighbour.write_text("")
+    request = request_for(f"{plugin_file}:Tiny", None, {})
+    before = source_fingerprint(request.ref)
+    plugin_file.with_name("stranger.py").write_text("")
+    assert source_fingerprint(request.ref) == before
+    neighbour.write_text("changed = True")
+    assert source_fingerprint(request.ref) != before
+
+
+def test_a_setting_that_names_a_file_counts_by_its_content(tmp_path):
+    weights = tmp_path / "weights.pth"
+    weights.write_bytes(b"one")
+    first = contents({"weights": str(weights), "tau": 0.5})
+    weights.write_bytes(b"two")
+    second = contents({"weights": str(weights), "tau": 0.5})
+    assert first["weights"] != second["weights"]
+    assert first["tau"] == second["tau"] == "0.5"
+
+
+def test_another_object_prior_is_another_record(plugin_file, tiny_set, tmp_path):
+    request = request_for(f"{plugin_file}:Tiny", None, {})
+    split, found = covered(load_split(str(tiny_set)), ("image", "audio"))
+    settings = Settings(runs=tmp_path, refine=("ogl",), protocols=("ezvsl",))
+    jobs = [Job(request, split, found, settings, prior_key=key) for key in ("a", "b")]
+    assert jobs[0].record_path("av", "ezvsl") == jobs[1].record_path("av", "ezvsl")
+    assert jobs[0].record_path("av+ogl", "ezvsl") != jobs[1].record_path("av+ogl", "ezvsl")
+
+
+def test_a_lost_per_sample_file_is_made_again(capsys, tiny_run):
+    _, rows = run_json(capsys, *tiny_run)
+    lost = Path(rows[0]["record"]).with_name(rows[0]["per_sample"])
+    lost.unlink()
+    run_json(capsys, *tiny_run)
+    assert lost.is_file()
+
+
+def test_without_the_maps_the_table_is_still_shown(capsys, tiny_run, tmp_path):
+    command = [str(part) for part in tiny_run if part not in {"--pictures", "false"}]
+    assert main(["run", *command]) == 0
+    shutil.rmtree(tmp_path / "runs" / "predictions")
+    shutil.rmtree(tmp_path / "runs" / "pictures")
+    assert main(["run", *command]) == 0
+    assert "pictures" not in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_whole_image_alone_has_no_picture(capsys, tiny_set, tmp_path):
+    assert (
+        main(["run", "--method", "whole", "--split", str(tiny_set), "--runs", str(tmp_path), "--controls", "false"])
+        == 0
+    )
+    assert "pictures" not in capsys.readouterr().err
+
+
+def test_a_set_without_sounding_objects_is_a_table_of_blanks(capsys, plugin_file, tiny_set, tmp_path):
+    entries = json.loads((tiny_set.parent / "annotations.json").read_text())
+    for entry in entries:
+        entry |= {"bbox": [], "sounding": False}
+    (tiny_set.parent / "annotations.json").write_text(json.dumps(entries))
+    assert main(["run", "--method", f"{plugin_file}:Tiny", "--split", str(tiny_set), "--runs", str(tmp_path)]) == 0
+    assert "over the 0 samples with a sounding object" in capsys.readouterr().out
+
+
+def test_a_set_of_ones_own_called_demo_is_not_the_demo_world(tiny_set, tmp_path, store):
+    tiny_set.write_text(tiny_set.read_text().replace("name: tiny", "name: demo-mine"))
+    with pytest.raises(UsageError, match=r"ezvsl needs trained weights for demo-mine"):
+        avbench.evaluate("ezvsl", tiny_set, runs=tmp_path / "runs")
+
+
+class Constant:
+    """A method that was never registered: no module, no weights, no settings."""
+
+    frontend = None
+
+    def __init__(self, sign=1.0):
+        self.sign = sign
+
+    def localize(self, batch):
+        rising = self.sign * torch.arange(7.0).expand(7, 7)
+        return Prediction(rising.expand(len(batch.ids), 7, 7))
 
 
 def test_an_object_is_evaluated(tiny_set, tmp_path):
-    record = avbench.evaluate(Constant(), tiny_set, runs=tmp_path / "runs")
+    record = avbench.evaluate(Constant(0.0), tiny_set, runs=tmp_path / "runs")
     assert (record.method, record.n_scored) == ("constant", 5)
     assert record.metrics["mean_ciou"] == pytest.approx(0.4, abs=0.01), "boxes cover 40 % of the frame"
 
 
-def test_objects_with_other_weights_are_not_confused(tiny_set, tmp_path):
-    paths = set()
-    for value in (0.0, 1.0):
-        method = Constant()
-        method.register_buffer("value", torch.tensor(value))
-        paths.add(avbench.evaluate(method, tiny_set, runs=tmp_path / "runs").path)
-    assert len(paths) == 2
+def test_objects_are_never_confused(tiny_set, tmp_path):
+    right, left = (avbench.evaluate(Constant(sign), tiny_set, runs=str(tmp_path / "runs")) for sign in (1.0, -1.0))
+    assert right.metrics["mean_ciou"] != left.metrics["mean_ciou"]
+    assert not list((tmp_path / "runs" / "predictions").rglob("part-*")), "an object's maps are not kept"
+
+
+def test_an_object_in_double_precision(tiny_set, tmp_path):
+    method = avbench.load_method("ezvsl", width=0.125, out_dim=8).double()
+    assert avbench.evaluate(method, tiny_set, runs=tmp_path / "runs").n_scored == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"protocol": "comon"}, r"no protocol called 'comon': did you mean common"),
+        ({"audio": "swaped"}, r"no audio mode called 'swaped': did you mean swapped"),
+        ({"refine": ("iqrr",)}, r"no refinement called 'iqrr': did you mean iqr"),
+    ],
+)
+def test_settings_are_checked(tiny_set, tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        avbench.evaluate("disc", tiny_set, runs=tmp_path / "runs", **options)
 
 
 def test_an_object_takes_no_checkpoint(tiny_set, tmp_path):
@@ -293,9 +388,9 @@ def test_batches_that_straddle_part_files_are_refused(tiny_set, tmp_path):
 def test_the_picture_grid_is_drawn_once(plugin_file, tiny_set, tmp_path):
     settings = Settings(runs=tmp_path / "runs")
     requests = [request_for(f"{plugin_file}:Tiny", None, {}), request_for("disc", None, {})]
-    first = run(requests, str(tiny_set), Places(), settings).picture
+    first = run(requests, str(tiny_set), Places(), settings).picture()
     assert first is not None
     drawn = first.stat().st_mtime_ns
     assert first.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    assert run(requests, str(tiny_set), Places(), settings).picture == first
+    assert run(requests, str(tiny_set), Places(), settings).picture() == first
     assert first.stat().st_mtime_ns == drawn

@@ -1,6 +1,8 @@
 """Training: recipes, checkpoints, the log, resuming, the store."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -82,8 +84,38 @@ def test_another_recipe_does_not_go_on_with_it(training):
     with pytest.raises(StopError):
         train(training, advance=stop_at(4))
     other = replace(training, recipe=replace(training.recipe, epochs=5))
-    with pytest.raises(UsageError, match=r"was begun with another recipe or split"):
+    with pytest.raises(UsageError, match=r"holds a training of another method, recipe, split or setting"):
         train(other, resume=True)
+
+
+def test_another_setting_does_not_go_on_with_it(training):
+    with pytest.raises(StopError):
+        train(training, advance=stop_at(4))
+    with pytest.raises(UsageError, match=r"holds a training of another method, recipe, split or setting"):
+        train(replace(training, overrides={"gain": 2.0}), resume=True)
+
+
+def test_a_finished_training_is_left_as_it_is(training):
+    written = (train(training) / "model.safetensors").stat().st_mtime_ns
+    assert (train(training) / "model.safetensors").stat().st_mtime_ns == written
+    with pytest.raises(UsageError, match=r"holds a training of another"):
+        train(replace(training, overrides={"gain": 2.0}))
+
+
+def test_two_processes_train_one_after_the_other(trainable_plugin, larger_set, store):
+    command = [
+        sys.executable,
+        "-m",
+        "avbench",
+        "train",
+        "--method",
+        f"{trainable_plugin}:Tiny",
+        "--split",
+        str(larger_set),
+    ]
+    both = [subprocess.Popen([*command, "--epochs", "2"], stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    ended = [(process.communicate()[1], process.returncode) for process in both]
+    assert [code for _, code in ended] == [0, 0], ended
 
 
 def test_a_loss_that_is_no_number_stops_the_training(training, monkeypatch):
@@ -182,7 +214,7 @@ def test_an_unknown_recipe_answers_with_the_closest():
 def test_the_command_trains_into_the_store_and_finds_it_again(capsys, trainable_plugin, larger_set, store):
     command = ["train", "--method", f"{trainable_plugin}:Tiny", "--split", str(larger_set), "--epochs", "1"]
     assert main(command) == 0
-    (folder,) = (store / "checkpoints").iterdir()
+    (folder,) = (store / "checkpoints").glob("learner*")
     assert f"checkpoint: {folder}" in capsys.readouterr().err
     assert main(command) == 0
     assert f"trained already: {folder}" in capsys.readouterr().err
