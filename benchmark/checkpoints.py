@@ -13,7 +13,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from avbench.errors import AvbenchError
+from avbench.errors import AvbenchError, UsageError
 from avbench.registry import make_config
 from avbench.store import read_json, write_atomic, write_json
 
@@ -135,6 +135,19 @@ def load_weights(path: Path) -> Weights:
     if file.suffix == ".safetensors":
         return _ours(file)
     return Weights(_state_of(_unpickled(file), file), None, {})
+
+
+def checkpoint_given(path: Path) -> Path:
+    """``path``, if a checkpoint can be there: a file, or a folder of ours.
+
+    Raises:
+        UsageError: if nothing is there, or a folder without weights.
+    """
+    if path.is_dir() and not weights_file(path).is_file():
+        raise UsageError(f"expected {MODEL} in the folder {path}, found none: name the folder or file of a checkpoint")
+    if not path.exists():
+        raise UsageError(f"expected a checkpoint, found nothing at {path}: give one of ours or an official .pth file")
+    return path
 
 
 def weights_file(path: Path) -> Path:

@@ -42,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Idle threads of torch spin by default; beside other work on the machine that costs up to ten times the processor
     # time of a run, while sleeping costs next to nothing. The variable is read when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    command = importlib.import_module(f"avbench.commands.{COMMANDS[given[0]][0]}")
     try:
+        command = importlib.import_module(f"avbench.commands.{COMMANDS[given[0]][0]}")
         return int(command.main(given[1:]))
     except AvbenchError as problem:
         print(f"avbench: {problem}", file=sys.stderr)
@@ -55,6 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as problem:
+        place = f"{problem.filename}: " if problem.filename else ""
+        print(f"avbench: a file cannot be used ({place}{problem.strerror or problem})", file=sys.stderr)
+        return AvbenchError.exit_code
 
 
 def _top_level(given: list[str]) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from avbench.augment import normalise
-from avbench.completing import load_request
+from avbench.building import build_request
 from avbench.data.decoding import AUDIO_RATE, Waveform, cut, decode_audio, decode_image
 from avbench.data.video import decode_container_audio, is_container, middle_frame
 from avbench.errors import UsageError
@@ -30,30 +30,31 @@ def localize_file(
     device: str = "auto",
     progress: Progress = silent,
 ) -> Path:
-    """Draw the map of a method for an image and a sound into the PNG ``out``, and return it.
+    """Draw the map of a method for an image and a sound into ``out``, and return it.
 
     Args:
         request: The method; without a checkpoint it takes the weights of its demo recipe, trained now if the store
             has none.
         media: A picture and a sound; either may be a video, of which the middle frame or the sound track is taken;
-            None for the sound takes that of the video given as picture.
-        out: The PNG file.
+            None for the sound takes that of the video given as picture. A method that does not hear needs none.
+        out: The picture, PNG, JPEG or PDF by its suffix.
         device: As for ``--device``.
         progress: For the bar of a training.
 
     Raises:
-        UsageError: if there is no sound.
+        UsageError: if there is no sound and the method hears.
         AvbenchError: if a file cannot be decoded.
     """
     picture, sound = media
-    if sound is None and not is_container(picture):
+    hears = "audio" in request.info.needs
+    if hears and sound is None and not is_container(picture):
         raise UsageError(f"{picture} is a picture and no sound was given: avbench localize --method NAME IMAGE AUDIO")
     pixels = middle_frame(picture) if is_container(picture) else decode_image(picture)
-    heard = _sound(sound or picture)
+    heard = _sound(sound or picture) if hears else None
     if request.checkpoint is None and request.info.trainable:
         request = from_demo_recipe(request, "demo-train", Settings(device=device), progress)
-    network = load_request(request, str(resolve_device(device)))
-    title = f"{request.ref.name}: {(sound or picture).name}"
+    network = build_request(request, str(resolve_device(device)))
+    title = f"{request.ref.name}: {((hears and sound) or picture).name}"
     localization(np.moveaxis(pixels, 0, -1), _heat(network, pixels, heard), title, out)
     return out
 
@@ -63,11 +64,11 @@ def _sound(path: Path) -> tuple[Waveform, int]:
 
 
 @torch.inference_mode()
-def _heat(network: Any, pixels: Any, sound: tuple[Waveform, int]) -> Any:
+def _heat(network: Any, pixels: Any, sound: tuple[Waveform, int] | None) -> Any:
     place = next((tensor.device for tensor in network.state_dict().values()), torch.device("cpu"))
     image = normalise(torch.from_numpy(pixels)[None].to(place))
     audio = None
-    if network.frontend is not None:
+    if sound is not None:
         samples, rate = sound
         audio = network.frontend(torch.from_numpy(cut(samples, rate, network.frontend.window))[None].to(place), rate)
     native = network.localize(Batch([""], image, audio)).map

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ mpl.use("Agg")
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from avbench.store import write_atomic
 from avbench.types import CANVAS, Box
 
 CELL = 1.5
@@ -36,7 +38,7 @@ class GridRow:
 def picture_grid(rows: Sequence[GridRow], methods: Sequence[str], out: Path) -> None:
     """Draw samples (rows) against image, truth and each method's map (columns) into the PNG ``out``.
 
-    The contour is the predicted mask's border under the record's protocol; the number is the sample's cIoU.
+    The green rectangles are the annotated boxes; the number is the sample's cIoU.
     """
     columns = 1 + len(methods)
     figure = Figure(figsize=(CELL * columns, CELL * len(rows) * 1.12), dpi=DOTS, layout="constrained")
@@ -49,8 +51,7 @@ def picture_grid(rows: Sequence[GridRow], methods: Sequence[str], out: Path) -> 
             _outline(axis, row.boxes)
     for axis, name in zip(axes[0], ["image, truth", *methods], strict=True):
         axis.set_title(f"{name}\n{axis.get_title()}", fontsize=7)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    _save(figure, out)
 
 
 def overlay(image: Any, heat: Any) -> Any:
@@ -60,13 +61,12 @@ def overlay(image: Any, heat: Any) -> Any:
 
 
 def localization(image: Any, heat: Any, title: str, out: Path) -> None:
-    """Draw one image beside its map into the PNG ``out``."""
+    """Draw one image beside its map into ``out``, whose suffix tells the format."""
     figure = Figure(figsize=(7, 3.7), dpi=DOTS, layout="constrained")
     left, right = figure.subplots(1, 2)
     _show(left, image, "image")
     _show(right, overlay(image, heat), title)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out)
+    _save(figure, out)
 
 
 def training_curve(log: Path, out: Path, *, title: str) -> None:
@@ -81,7 +81,13 @@ def training_curve(log: Path, out: Path, *, title: str) -> None:
         axis.set_xlabel("step", fontsize=7)
         axis.tick_params(labelsize=6)
     figure.suptitle(title, fontsize=9)
-    figure.savefig(out)
+    _save(figure, out)
+
+
+def _save(figure: Figure, out: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=out.suffix.removeprefix("."))
+    write_atomic(out, buffer.getvalue())
 
 
 def _show(axis: Any, image: Any, title: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,15 +53,15 @@ class Record:
         return float(self.run["seconds"])
 
     def as_json(self) -> dict[str, Any]:
-        """The element that ``--json`` prints."""
-        content = {key: value for key, value in asdict(self).items() if key != "path"}
+        """The element that ``--json`` prints; a metric that is not a number (nothing to average) is None."""
+        content = _plain(self)
         rate = self.n_scored / self.seconds if self.seconds > 0 else None
         return {**content, "seconds": self.seconds, "samples_per_second": rate, "record": str(self.path)}
 
 
 def write_record(record: Record) -> None:
-    """Write ``record`` to its path."""
-    write_json(record.path, {key: value for key, value in asdict(record).items() if key != "path"})
+    """Write ``record`` to its path; a metric that is not a number becomes null, which :func:`read_record` undoes."""
+    write_json(record.path, _plain(record))
 
 
 def read_record(path: Path) -> Record:
@@ -74,5 +75,14 @@ def read_record(path: Path) -> Record:
         raise AvbenchError(
             f"expected a record of schema {SCHEMA} in {path}, found another form: delete it and run again"
         )
-    content["intervals"] = {key: (low, high) for key, (low, high) in content["intervals"].items()}
-    return Record(**content, path=path)
+    try:
+        intervals = {key: (low, high) for key, (low, high) in content["intervals"].items()}
+        metrics = {key: math.nan if value is None else float(value) for key, value in content["metrics"].items()}
+        return Record(**{**content, "intervals": intervals, "metrics": metrics, "path": path})
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise AvbenchError(f"the record {path} is incomplete or changed ({problem}): delete it and run again") from None
+
+
+def _plain(record: Record) -> dict[str, Any]:
+    content = {key: value for key, value in asdict(record).items() if key != "path"}
+    return {**content, "metrics": {k: None if math.isnan(v) else v for k, v in record.metrics.items()}}

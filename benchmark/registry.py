@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -95,7 +96,11 @@ def find_method(text: str) -> MethodRef:
 
 
 def describe(ref: MethodRef) -> MethodInfo:
-    """What the source says of a method, read without importing it where the source is at hand."""
+    """What the source says of a method, read without importing it where the source is at hand.
+
+    Raises:
+        AvbenchError: for a source that is no Python, or, where it must be imported, that cannot be.
+    """
     info = _static_info(ref.source, ref.attribute) if ref.source else None
     if info is None:
         info = load_class(ref).info
@@ -103,7 +108,12 @@ def describe(ref: MethodRef) -> MethodInfo:
 
 
 def load_class(ref: MethodRef) -> Any:
-    """Import and return the method's class."""
+    """Import and return the method's class.
+
+    Raises:
+        UsageError: for a class that is not in the module, or not registered.
+        AvbenchError: for a module that cannot be imported.
+    """
     module = _import_file(ref.source) if ref.origin == str(ref.source) and ref.source else _import(ref)
     cls = getattr(module, ref.attribute, None)
     if cls is None:
@@ -187,9 +197,9 @@ def _from_file(path: Path, attribute: str) -> MethodRef:
 def _import(ref: MethodRef) -> ModuleType:
     try:
         return importlib.import_module(ref.module)
-    except ModuleNotFoundError as problem:
+    except Exception as problem:  # whatever other people's code raises
         raise AvbenchError(
-            f"the method {ref.name!r} of {ref.origin} cannot be imported ({problem}): install it again"
+            f"the method {ref.name!r} of {ref.origin} cannot be imported ({_told(problem)}): install it again"
         ) from problem
 
 
@@ -204,14 +214,30 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception:
+    except Exception as problem:  # whatever other people's code raises
         del sys.modules[name]
-        raise
+        raise AvbenchError(
+            f"the method file {path} cannot be imported ({_told(problem)}): correct it, or install what it needs"
+        ) from problem
     return module
 
 
+def _told(problem: Exception) -> str:
+    """Kind, message and place of an error in other people's code, on one line."""
+    place = traceback.extract_tb(problem.__traceback__)[-1]
+    message = " ".join(str(problem).split())
+    return f"{type(problem).__name__}: {message}, raised at {Path(place.filename).name}:{place.lineno}"
+
+
+def _statements(path: Path) -> list[ast.stmt]:
+    try:
+        return ast.parse(path.read_bytes()).body
+    except (SyntaxError, ValueError) as problem:
+        raise AvbenchError(f"expected Python in the method file {path}, which has an error ({problem})") from problem
+
+
 def _registered_class(path: Path) -> str:
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in _statements(path):
         if isinstance(node, ast.ClassDef) and _decoration(node):
             return node.name
     raise AvbenchError(f"{path.name} has no class under @register_method(...): a built-in method file registers one")
@@ -219,7 +245,7 @@ def _registered_class(path: Path) -> str:
 
 def _static_info(path: Path, attribute: str) -> MethodInfo | None:
     """The info that the decorator of class ``attribute`` in ``path`` will attach; None if it is not written plainly."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in _statements(path):
         if isinstance(node, ast.ClassDef) and node.name == attribute:
             call = _decoration(node)
             return _literal_info(call, ast.get_docstring(node)) if call else None

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,25 +35,29 @@ def write_atomic(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as problem:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise AvbenchError(
             f"{path} cannot be written ({problem.strerror}): free space or name another folder"
         ) from problem
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as JSON with sorted keys, one key a line."""
-    write_atomic(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+    """Write ``value`` as JSON with sorted keys, one key a line; NaN and infinity, which JSON lacks, are refused."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_atomic(path, f"{text}\n".encode())
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file of ours.
 
     Raises:
-        AvbenchError: if it is not JSON.
+        AvbenchError: if it is not JSON, or no file that can be read.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise AvbenchError(f"expected a file of JSON at {path}, which cannot be read ({problem.strerror})") from problem
     except ValueError as problem:
         raise AvbenchError(f"expected JSON in {path}, which cannot be read as such ({problem}): delete it") from problem
 

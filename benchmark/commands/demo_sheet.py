@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from avbench.commands.shared import command_parser, log, parse
+from avbench.commands.shared import check_least, command_parser, log, parse, picture_path
 
 EXAMPLES = """\
   avbench demo-sheet
@@ -20,9 +19,10 @@ def main(given: Sequence[str]) -> int:
     parser.add_argument("--out", type=str, default=None, metavar="FILE", help="PNG (default: SPLIT-sheet.png)")
     parser.add_argument("--samples", type=int, default=24)
     options = parse(parser, given)
+    check_least("--samples", options.samples, 1)
+    out = picture_path(options.out or f"{options.split}-sheet.png", (".png",))
     from avbench.data.demo_sheet import contact_sheet
 
-    out = Path(options.out or f"{options.split}-sheet.png")
     contact_sheet(options.split, out, n=options.samples)
     log(f"contact sheet: {out}")
     return 0

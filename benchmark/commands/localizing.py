@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from avbench.commands.shared import bar, command_parser, log, optional_path, parse, settings_of
+from avbench.checkpoints import checkpoint_given
+from avbench.commands.shared import (
+    bar,
+    check_device,
+    command_parser,
+    log,
+    optional_path,
+    parse,
+    picture_path,
+    settings_of,
+)
 
 EXAMPLES = """\
   avbench localize --method jsa frame.jpg sound.wav -o out.png
@@ -26,15 +36,17 @@ def main(given: Sequence[str]) -> int:
         "--checkpoint", type=str, default=None, help="trained weights (default: those of the demo recipe)"
     )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the method")
-    parser.add_argument("--out", "-o", type=str, default="localized.png", metavar="FILE", help="PNG")
+    parser.add_argument("--out", "-o", type=str, default="localized.png", metavar="FILE", help=".png, .jpg or .pdf")
     parser.add_argument("--device", type=str, default="auto")
     options = parse(parser, given)
+    check_device(options.device)
+    out = picture_path(options.out)
+    checkpoint = checkpoint_given(Path(options.checkpoint)) if options.checkpoint else None
+    overrides = settings_of(options.set, [options.method])[options.method]
     from avbench.localizing import localize_file
     from avbench.runner import request_for
 
-    overrides = settings_of(options.set, [options.method])[options.method]
-    request = request_for(options.method, optional_path(options.checkpoint), overrides)
+    request = request_for(options.method, checkpoint, overrides)
     media = (Path(options.image), optional_path(options.audio))
-    out = localize_file(request, media, Path(options.out), device=options.device, progress=bar)
-    log(f"picture: {out}")
+    log(f"picture: {localize_file(request, media, out, device=options.device, progress=bar)}")
     return 0

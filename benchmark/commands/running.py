@@ -10,7 +10,19 @@ from typing import get_args
 
 from jsonargparse import ArgumentParser, Namespace
 
-from avbench.commands.shared import bar, command_parser, log, names, optional_path, parse, per_method, settings_of
+from avbench.checkpoints import checkpoint_given
+from avbench.commands.shared import (
+    bar,
+    check_device,
+    check_least,
+    command_parser,
+    log,
+    names,
+    optional_path,
+    parse,
+    per_method,
+    settings_of,
+)
 from avbench.data.audio_modes import AudioMode
 from avbench.data.splits import split_names, split_summary
 from avbench.errors import UsageError, unknown_name
@@ -29,6 +41,7 @@ EXAMPLES = """\
   avbench run --method jsa,ezvsl,disc --split demo,demo-extended --json
   avbench run --method ezvsl --split demo --audio swapped
   avbench run --method jsa --split demo --refine iqr --protocol common,jsa
+  avbench run --method ezvsl --split demo --refine ogl --set ogl.weights=resnet18-f37072fd.pth
   avbench run --method disc,square,whole --split vggss --metadata DIR
   avbench run --method jsa --split vggss --metadata DIR --data ROOT --checkpoint jsa.pth --out table.md
   avbench run --method path/to/file.py:Name --split my.yaml --checkpoint mine/ --set tau=0.05
@@ -46,9 +59,9 @@ def main(given: Sequence[str]) -> int:
         outcome = run(_requests(options, split), split, places, settings, bar)
         records += outcome.records
         if not options.json:
-            _show(outcome)
+            _show(outcome, pictures=options.pictures)
     if options.json:
-        json.dump([record.as_json() for record in records], sys.stdout, indent=1)
+        json.dump([record.as_json() for record in records], sys.stdout, indent=1, allow_nan=False)
         print()
     if options.out:
         _write_table(records, Path(options.out))
@@ -110,8 +123,12 @@ def _add_measures(parser: ArgumentParser) -> None:
 
 
 def _settings(options: Namespace, command: str) -> Settings:
+    check_device(options.device)
+    check_least("--workers", options.workers, 0)
+    protocols = _protocols(options)
+    _check_fusion(protocols, _refinements(options.refine))
     return Settings(
-        protocols=_protocols(options),
+        protocols=protocols,
         audio=options.audio,
         audio_rate=_rate(options.audio_rate),
         refine=_refinements(options.refine),
@@ -120,7 +137,6 @@ def _settings(options: Namespace, command: str) -> Settings:
         device=options.device,
         batch_size=options.batch_size,
         workers=options.workers,
-        pictures=options.pictures,
         runs=Path(options.runs),
         command=command,
     )
@@ -136,6 +152,15 @@ def _protocols(options: Namespace) -> tuple[str, ...]:
         if protocol not in PROTOCOLS:
             raise unknown_name("protocol", protocol, PROTOCOLS, "avbench list protocols")
     return protocols
+
+
+def _check_fusion(protocols: Sequence[str], refinements: Sequence[Refinement]) -> None:
+    if refinements and not any(PROTOCOLS[name].fusion for name in protocols):
+        fusing = " or ".join(name for name, protocol in PROTOCOLS.items() if protocol.fusion)
+        raise UsageError(
+            f"the refinement {','.join(refinements)} needs a protocol with a fusion, such as {fusing}; "
+            f"got {', '.join(protocols)}"
+        )
 
 
 def _rate(text: str) -> int | None:
@@ -156,31 +181,49 @@ def _refinements(text: str) -> tuple[Refinement, ...]:
 
 def _requests(options: Namespace, split: str) -> list[MethodRequest]:
     methods = names(options.method, "method")
-    checkpoints = per_method(options.checkpoint, methods, "--checkpoint")
-    overrides = settings_of(options.set, methods)
-    requests = []
-    for method in methods:
-        given = checkpoints[method]
-        if len(given) > 1:
-            raise UsageError(f"{method} was given {len(given)} checkpoints: give one, or run twice")
-        requests.append(request_for(method, Path(given[0]) if given else None, overrides[method]))
+    # The object map that is mixed in is a method of the run, named or not, with settings of its own.
+    implied = ["ogl"] if "ogl" in _refinements(options.refine) and "ogl" not in methods else []
+    checkpoints = per_method(options.checkpoint, methods, "--checkpoint", implied=implied)
+    overrides = settings_of(options.set, methods, implied=implied)
+    requests = [request_for(name, _checkpoint(name, checkpoints[name]), overrides[name]) for name in methods]
     if options.controls:
         extra = CONTROLS + (DEMO_CONTROLS if _is_demo(split) else ())
         requests += [request_for(name, None, {}) for name in extra if name not in methods]
+    requests += [request_for(name, _checkpoint(name, checkpoints[name]), overrides[name]) for name in implied]
+    _check_names(requests)
     return requests
+
+
+def _checkpoint(method: str, given: Sequence[str]) -> Path | None:
+    if len(given) > 1:
+        raise UsageError(f"{method} was given {len(given)} checkpoints: give one, or run twice")
+    return checkpoint_given(Path(given[0])) if given else None
+
+
+def _check_names(requests: Sequence[MethodRequest]) -> None:
+    """A table with two rows of one name could not be read."""
+    origins: dict[str, str] = {}
+    for ref in (request.ref for request in requests):
+        if ref.name in origins:
+            raise UsageError(
+                f"two methods of this run are called {ref.name!r}, one {origins[ref.name]}, one {ref.origin}: rename "
+                "yours where it is registered"
+            )
+        origins[ref.name] = ref.origin
 
 
 def _is_demo(split: str) -> bool:
     return split in split_names() and split_summary(split).kind == "demo"
 
 
-def _show(outcome: Outcome) -> None:
+def _show(outcome: Outcome, *, pictures: bool) -> None:
     from avbench.leaderboards.terminal import print_table
 
     print_table(outcome.records)
     log(f"records: {outcome.records[0].path.parent}")
-    if outcome.picture:
-        log(f"pictures: {outcome.picture}")
+    picture = outcome.picture() if pictures else None
+    if picture:
+        log(f"pictures: {picture}")
 
 
 def _check_out(out: str | None) -> None:

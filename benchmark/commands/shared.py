@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Sequence
@@ -50,13 +51,17 @@ def names(text: str, kind: str) -> list[str]:
     return parts
 
 
-def per_method(values: Sequence[str], methods: Sequence[str], option: str) -> dict[str, list[str]]:
+def per_method(
+    values: Sequence[str], methods: Sequence[str], option: str, *, implied: Sequence[str] = ()
+) -> dict[str, list[str]]:
     """``VALUE`` or ``METHOD=VALUE`` items by method name; a bare value is for the only method.
+
+    ``implied`` are methods that the run has without being named; nothing bare is for them.
 
     Raises:
         UsageError: for a bare value with several methods, or a method that is not in the run.
     """
-    found: dict[str, list[str]] = {name: [] for name in methods}
+    found: dict[str, list[str]] = {name: [] for name in [*methods, *implied]}
     for value in values:
         owner, _, rest = value.partition("=")
         if owner in found and rest:
@@ -70,13 +75,15 @@ def per_method(values: Sequence[str], methods: Sequence[str], option: str) -> di
     return found
 
 
-def settings_of(values: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``--set KEY=VALUE`` or ``--set METHOD.KEY=VALUE`` items by method name.
+def settings_of(
+    values: Sequence[str], methods: Sequence[str], *, implied: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """``--set KEY=VALUE`` or ``--set METHOD.KEY=VALUE`` items by method name; ``implied`` as for :func:`per_method`.
 
     Raises:
         UsageError: for an item without ``=``, or one that could be for several methods.
     """
-    found: dict[str, dict[str, Any]] = {name: {} for name in methods}
+    found: dict[str, dict[str, Any]] = {name: {} for name in [*methods, *implied]}
     for item in values:
         key, equals, value = item.partition("=")
         owner, dot, name = key.rpartition(".")
@@ -84,7 +91,7 @@ def settings_of(values: Sequence[str], methods: Sequence[str]) -> dict[str, dict
             raise UsageError(f"expected --set KEY=VALUE or METHOD.KEY=VALUE, got {item!r}")
         if dot and owner not in found:
             raise UsageError(
-                f"--set {item!r} is for {owner!r}, which this run does not have: its methods are {', '.join(methods)}"
+                f"--set {item!r} is for {owner!r}, which this run does not have: its methods are {', '.join(found)}"
             )
         if not dot and len(methods) > 1:
             raise UsageError(f"--set {item!r} could be for any of {', '.join(methods)}: write --set METHOD.{item}")
@@ -95,6 +102,41 @@ def settings_of(values: Sequence[str], methods: Sequence[str]) -> dict[str, dict
 def optional_path(value: str | None) -> Path | None:
     """The path that an option names, None where it was left out."""
     return None if value is None else Path(value)
+
+
+def picture_path(text: str, suffixes: Sequence[str] = (".png", ".jpg", ".pdf")) -> Path:
+    """The file that a picture goes to.
+
+    Raises:
+        UsageError: for a suffix not in ``suffixes``, or a place below something that is no folder.
+    """
+    path = Path(text)
+    if path.suffix not in suffixes:
+        raise UsageError(f"expected --out FILE ending in {' or '.join(suffixes)}, got {text!r}")
+    blocked = next((place for place in path.parents if place.exists() and not place.is_dir()), None)
+    if blocked or path.is_dir():
+        raise UsageError(f"--out {text!r} cannot be a file, since {blocked or path} is in its way: name another")
+    return path
+
+
+def check_device(text: str) -> None:
+    """Refuse what is no device of ours; whether it is there is seen when it is used.
+
+    Raises:
+        UsageError: for anything but ``auto``, ``cpu``, ``cuda`` and ``cuda:N``.
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise UsageError(f"expected --device auto, cpu, cuda or cuda:1 and so on, got {text!r}")
+
+
+def check_least(option: str, value: int | None, least: int) -> None:
+    """Refuse a number below ``least``; None, an option left out, passes.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    if value is not None and value < least:
+        raise UsageError(f"expected {option} of at least {least}, got {value}")
 
 
 def log(message: str) -> None:

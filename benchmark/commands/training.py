@@ -8,7 +8,16 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from avbench.commands.shared import bar, command_parser, log, optional_path, parse, settings_of
+from avbench.commands.shared import (
+    bar,
+    check_device,
+    check_least,
+    command_parser,
+    log,
+    optional_path,
+    parse,
+    settings_of,
+)
 from avbench.errors import UsageError
 from avbench.opening import Places, open_split
 from avbench.recipe import Recipe, load_recipe
@@ -25,6 +34,9 @@ EXAMPLES = """\
 def main(given: Sequence[str]) -> int:
     """Run the subcommand; the exit code is 0."""
     options = parse(_parser(), given)
+    check_device(options.device)
+    for name in ("epochs", "seed", "workers"):
+        check_least(f"--{name}", options[name], 0)
     ref = find_method(options.method)
     info = describe(ref)
     if not info.trainable:

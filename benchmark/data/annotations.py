@@ -166,7 +166,7 @@ def _box(where: str, value: Any, lenient: bool) -> Box:
     numeric = isinstance(value, list) and all(type(v) in {int, float} for v in value)
     if not numeric or len(value) != 4:
         raise AvbenchError(f"{where}: a box is four numbers [x0, y0, x1, y1], got {value!r}")
-    x0, y0, x1, y1 = (float(v) if abs(v) < LARGEST else math.inf for v in value)  # JSON integers know no limit
+    x0, y0, x1, y1 = (math.inf if abs(v) >= LARGEST else float(v) for v in value)  # JSON integers know no limit
     if not lenient:
         _check_box(where, (x0, y0, x1, y1))
     return x0, y0, x1, y1

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from avbench.data.splits import Sample, Split
 from avbench.errors import AvbenchError, UsageError
@@ -31,10 +30,6 @@ class Coverage:
     found: int
     missing: tuple[str, ...]
 
-    def record(self) -> dict[str, Any]:
-        """As plain values for a result record."""
-        return asdict(self) | {"missing": list(self.missing)}
-
 
 def coverage(split: Split, needs: Collection[Need]) -> Coverage:
     """What of ``split`` is there, by listing each folder once; no file is opened.
@@ -55,8 +50,7 @@ def covered(split: Split, needs: Collection[Need], *, allow_missing: bool = Fals
     """The split to run on, with its coverage.
 
     Returns:
-        The split itself where nothing is missing; with ``allow_missing`` else the samples that are there, marked
-        ``partial``.
+        The split itself where nothing is missing; with ``allow_missing`` else one of the samples that are there.
 
     Raises:
         AvbenchError: if anything is missing and ``allow_missing`` is False, or if nothing at all is there.
@@ -68,7 +62,7 @@ def covered(split: Split, needs: Collection[Need], *, allow_missing: bool = Fals
         raise AvbenchError(_complaint(split, needs, found))
     missing = set(found.missing)
     samples = tuple(s for s in split.samples if s.id not in missing)
-    return replace(split, samples=samples, partial=True), found
+    return replace(split, samples=samples), found
 
 
 def media_fingerprint(split: Split, needs: Collection[Need]) -> str:

@@ -51,20 +51,6 @@ def decode_image(path: Path, *, size: int = CANVAS) -> Pixels:
         return square(open_rgb(path), size=size)
 
 
-def decode_image_crop(
-    path: Path, *, rng: np.random.Generator, short_side: int = TRAIN_SHORT_SIDE, size: int = CANVAS
-) -> Pixels:
-    """The picture as a method sees it in training: shorter side to ``short_side``, then a random square of ``size``.
-
-    Returns:
-        uint8 ``[3, size, size]``.
-
-    Raises:
-        AvbenchError: as :func:`decode_image`.
-    """
-    return random_crop(decode_image_short_side(path, short_side=short_side), rng=rng, size=size)
-
-
 def decode_image_short_side(path: Path, *, short_side: int = TRAIN_SHORT_SIDE) -> Pixels:
     """The whole picture with its shorter side at ``short_side`` (bicubic) and the longer one truncated to int.
 

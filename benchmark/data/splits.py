@@ -22,9 +22,6 @@ Progress = Callable[[int, int], None]
 
 IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg")
 AUDIO_SUFFIXES = (".wav", ".flac")
-TRUTH_RULE = "vggss-union"
-"""Boxes clipped to [0, 1], times 224, truncated, half-open, their union (EZ-VSL ``datasets.py``)."""
-
 DEMO_SOURCE = "drawn by avbench.data.demo"
 
 YAML_KEYS = ("name", "format", "annotations", "frames", "audio")
@@ -75,7 +72,6 @@ class Split:
             bytes of all its files.
         n: length of the whole list.
         has_media: whether folders of media were named and found.
-        partial: whether ``samples`` is less than the list (``--allow-missing``).
     """
 
     name: str
@@ -83,10 +79,8 @@ class Split:
     samples: tuple[Sample, ...]
     sha256: str
     n: int
-    truth_rule: str
     has_media: bool
     source: str
-    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,9 +185,7 @@ def _load_vggss(name: str, values: dict[str, Any], *, metadata: Path | None, dat
 def _load_demo(name: str, values: dict[str, Any], *, data: Path | None, draw: bool, progress: Progress | None) -> Split:
     if data is not None:
         raise UsageError(f"the split {name} brings its own media: leave --data out")
-    described = Split(
-        name, values["title"], (), values["sha256"], values["n"], TRUTH_RULE, has_media=True, source=DEMO_SOURCE
-    )  # fmt: skip
+    described = Split(name, values["title"], (), values["sha256"], values["n"], has_media=True, source=DEMO_SOURCE)
     if not draw:
         return described
     from avbench.data.demo import ensure_demo
@@ -295,7 +287,6 @@ def _build(name: str, title: str, annotations: list[Annotation], *, folders: Med
         samples=samples,
         sha256=content_hash(annotations),
         n=len(samples),
-        truth_rule=TRUTH_RULE,
         has_media=folders is not None and (folders.frames.is_dir() or folders.audio.is_dir()),
         source=source,
     )

@@ -120,6 +120,6 @@ def _published() -> Path:
         except (OSError, RuntimeError) as problem:
             raise AvbenchError(
                 f"the ImageNet weights {name} are not in {folder} and cannot be downloaded ({problem}): put the file "
-                "there, or give its path"
+                f"there, or name it, for ogl with --set ogl.weights={name}"
             ) from problem
     return file

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from avbench.data.decoding import decode_audio, decode_image, decode_image_crop
+from avbench.data.decoding import decode_audio, decode_image, decode_image_short_side
 from avbench.errors import AvbenchError
 
 
@@ -40,7 +40,7 @@ def test_truncated_jpeg(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(jpeg(path)[:2000])
     refused(lambda: decode_image(path), path, r"cannot be read as a picture .*: it is cut off or no picture")
-    refused(lambda: decode_image_crop(path, rng=np.random.default_rng()), path, "cannot be read as a picture")
+    refused(lambda: decode_image_short_side(path), path, "cannot be read as a picture")
 
 
 @pytest.mark.parametrize(

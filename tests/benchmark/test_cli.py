@@ -67,7 +67,7 @@ def test_methods_and_controls_together_are_all_there_is(capsys):
         (["--method", ","], "expected at least one method"),
         (
             ["--method", "jsa", "--checkpoint", "nowhere.pth"],
-            "expected a checkpoint for 'jsa', found nothing at nowhere.pth",
+            "expected a checkpoint, found nothing at nowhere.pth",
         ),
         (
             ["--method", "jsa,ezvsl", "--checkpoint", "a.pth"],

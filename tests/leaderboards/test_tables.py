@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+import math
 
 import pytest
 
@@ -126,3 +128,17 @@ def test_a_record_of_another_form_is_refused(tmp_path):
     place.write_text("{")
     with pytest.raises(AvbenchError, match=r"expected JSON in .*record.json"):
         read_record(place)
+    place.write_text('{"schema": 1}')
+    with pytest.raises(AvbenchError, match=r"the record .*record.json is incomplete or changed \('intervals'\)"):
+        read_record(place)
+    place.write_text('{"schema": 1, "intervals": {}, "metrics": {}}')
+    with pytest.raises(AvbenchError, match=r"the record .*record.json is incomplete or changed"):
+        read_record(place)
+
+
+def test_a_metric_that_is_no_number_is_null_in_the_file(tmp_path):
+    record = make(metrics={"locacc": 0.5, "auc": math.nan}, path=tmp_path / "record.json")
+    write_record(record)
+    assert json.loads(record.path.read_text())["metrics"] == {"locacc": 0.5, "auc": None}
+    assert math.isnan(read_record(record.path).metrics["auc"])
+    assert record.as_json()["metrics"] == {"locacc": 0.5, "auc": None}
