@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from avbench.checkpoints import checkpoint_given
 from avbench.data.coverage import Coverage, covered
 from avbench.data.splits import Split
 from avbench.errors import UsageError
@@ -108,9 +109,8 @@ def request_for(text: str, checkpoint: Path | None, overrides: dict[str, Any]) -
         UsageError: for an unknown method or a checkpoint that is not there.
     """
     ref = find_method(text)
-    if checkpoint is not None and not checkpoint.exists():
-        raise UsageError(f"expected a checkpoint for {ref.name!r}, found nothing at {checkpoint}")
-    return MethodRequest(ref, describe(ref), checkpoint, overrides)
+    given = None if checkpoint is None else checkpoint_given(checkpoint)
+    return MethodRequest(ref, describe(ref), given, overrides)
 
 
 def grid_path(jobs: Sequence[Job], protocol: str) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from avbench.checkpoints import CONFIG
 from avbench.commands.shared import (
     bar,
     check_device,
@@ -46,9 +47,7 @@ def main(given: Sequence[str]) -> int:
     overrides = settings_of(options.set, [ref.name])[ref.name]
     recipe = None if info.control else _recipe(ref, options)
     out = Path(options.out) if options.out else checkpoint_folder(ref, recipe, split, overrides)
-    if (out / "config.json").exists():
-        log(f"trained already: {out}")
-        return 0
+    finished = (out / CONFIG).exists()
     from avbench.predicting import decoding_processes, resolve_device
     from avbench.request import Settings
     from avbench.training import Training, fit_prior, total_steps, train
@@ -59,6 +58,9 @@ def main(given: Sequence[str]) -> int:
     settings = Settings(device=options.device, workers=options.workers)
     device, workers = resolve_device(options.device), decoding_processes(settings)
     training = Training(ref, recipe, split, out, overrides, device, workers)
+    if finished:
+        log(f"trained already: {train(training)}")
+        return 0
     title = f"training {ref.name} on {split.name} ({recipe.epochs} epochs)"
     with bar(title, total_steps(recipe, len(split.samples))) as advance:
         train(training, resume=options.resume, advance=lambda terms: advance(1))

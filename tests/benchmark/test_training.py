@@ -102,6 +102,13 @@ def test_a_finished_training_is_left_as_it_is(training):
         train(replace(training, overrides={"gain": 2.0}))
 
 
+def test_a_folder_of_something_else_is_not_taken_for_trained(capsys, trainable_plugin, larger_set, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    command = ["train", "--method", f"{trainable_plugin}:Tiny", "--split", str(larger_set), "--out", str(tmp_path)]
+    assert main(command) == 2
+    assert "holds a training of another method" in capsys.readouterr().err
+
+
 def test_two_processes_train_one_after_the_other(trainable_plugin, larger_set, store):
     command = [
         sys.executable,
