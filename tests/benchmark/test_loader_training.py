@@ -30,7 +30,7 @@ def split(tmp_path: Path) -> Split:
         Image.fromarray(rng.integers(0, 256, (60, 70, 3), dtype=np.uint8)).save(image)
         soundfile.write(audio, rng.standard_normal(4000) * 0.1, 16000)
         samples.append(Sample(f"s{i}", image, audio, ((0.0, 0.0, 1.0, 1.0),), "bell"))
-    return Split("pairs", "", tuple(samples), "", N, "vggss-union", has_media=True, source="")
+    return Split("pairs", "", tuple(samples), "", N, has_media=True, source="")
 
 
 def pairs(split: Split, *, seed: int = 0, **options) -> TrainingSet:
@@ -156,6 +156,6 @@ def test_a_broken_pair_is_one_sentence(split: Split, options: dict, workers: int
 
 
 def test_pairs_without_media_are_refused(split: Split) -> None:
-    bare = Split("bare", "", (Sample("s", None, None, ()),), "", 1, "vggss-union", has_media=False, source="")
+    bare = Split("bare", "", (Sample("s", None, None, ()),), "", 1, has_media=False, source="")
     with pytest.raises(UsageError, match="s was loaded without media: pass --data"):
         epoch_of(TrainingSet(bare, [WINDOW], seed=0), batch_size=1)
