@@ -39,9 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] not in COMMANDS:
         return _top_level(given)
-    # Idle threads of torch spin by default; beside other work on the machine that costs up to ten times the processor
-    # time of a run, while sleeping costs next to nothing. The variable is read when torch is first imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Idle threads of torch spin for long by default, which beside other work on the machine multiplies the processor
+    # time of a run; a short spin is as quick on an idle machine. Read when torch is first imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
         command = importlib.import_module(f"avbench.commands.{COMMANDS[given[0]][0]}")
         return int(command.main(given[1:]))

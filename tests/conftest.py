@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line sets it, before torch is imported
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line sets it, before torch is imported
 
 import numpy as np
 import pytest
