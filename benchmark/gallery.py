@@ -23,7 +23,6 @@ def draw_grid(jobs: Sequence[Job], records: Sequence[Record], out: Path) -> None
         out: The PNG file.
     """
     from avbench.data.decoding import decode_image
-    from avbench.leaderboards.rows import title_of
     from avbench.pictures import GridRow, picture_grid
 
     samples = jobs[0].split.samples
@@ -40,7 +39,7 @@ def draw_grid(jobs: Sequence[Job], records: Sequence[Record], out: Path) -> None
         )
         for row, place in enumerate(places)
     ]
-    picture_grid(rows, [title_of(record) for record in records], out)
+    picture_grid(rows, [record.title for record in records], out)
 
 
 def _spread(places: list[int]) -> list[int]:

@@ -48,6 +48,12 @@ class Record:
     path: Path = field(default=Path(), compare=False)
 
     @property
+    def title(self) -> str:
+        """Method, variant where it is not the plain map, and audio where it is not the sample's own."""
+        notes = [note for note in (self.variant, f"{self.audio} audio") if note not in {"av", "true audio"}]
+        return self.method + (f" ({', '.join(notes)})" if notes else "")
+
+    @property
     def seconds(self) -> float:
         """Decoding, front-end and forward pass of all samples, in seconds."""
         return float(self.run["seconds"])

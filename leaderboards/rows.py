@@ -45,19 +45,13 @@ def rows(records: Sequence[Record], shown: Sequence[str]) -> list[Row]:
     return [Row(record.split, record.protocol, _cells(record, shown)) for record in records]
 
 
-def title_of(record: Record) -> str:
-    """Method, variant where it is not the plain map, and audio where it is not the sample's own."""
-    notes = [note for note in (record.variant, f"{record.audio} audio") if note not in {"av", "true audio"}]
-    return record.method + (f" ({', '.join(notes)})" if notes else "")
-
-
 def _cells(record: Record, shown: Sequence[str]) -> tuple[str, ...]:
     values = [_value(record, METRICS[name]) for name in shown]
     values.insert(1, _interval(record))
     partial = " partial" if record.partial else ""
     speed = f"{record.n_scored / record.seconds:.0f}" if record.seconds > 0 else ""
     count = f"{record.n_scored}/{record.n_expected}{partial}"
-    return (title_of(record), *values, count, f"{record.seconds:.1f}", speed)
+    return (record.title, *values, count, f"{record.seconds:.1f}", speed)
 
 
 def value_of(record: Record, name: str) -> str:

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from avbench.leaderboards.rows import MAIN, further, headings, rows, title_of, value_of
+from avbench.leaderboards.rows import MAIN, further, headings, rows, value_of
 from avbench.leaderboards.tables import caption
 from avbench.metrics.catalogue import METRICS
 from avbench.records import Record
@@ -52,7 +52,7 @@ def _further_table(records: Sequence[Record]) -> Table:
     table = Table(box=box.SIMPLE)
     table.add_column("%", no_wrap=True)
     for record in having:
-        table.add_column(title_of(record), justify="right", no_wrap=True)
+        table.add_column(record.title, justify="right", no_wrap=True)
     for name in further(records):
         table.add_row(METRICS[name].display, *[value_of(record, name) for record in having])
     return table

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from avbench.leaderboards.rows import headings, rows, title_of
+from avbench.leaderboards.rows import headings, rows
 from avbench.leaderboards.tables import table_text
 from avbench.leaderboards.terminal import notes, print_table
 from avbench.records import Record, read_record, write_record
@@ -69,7 +69,7 @@ def test_nothing_was_timed():
     ],
 )
 def test_titles(changes, title):
-    assert title_of(make(**changes)) == title
+    assert make(**changes).title == title
 
 
 def test_markdown_has_one_table_per_split_and_protocol():
