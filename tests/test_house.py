@@ -102,3 +102,10 @@ def test_version_has_one_home():
 
     assert setup_cfg()["metadata"]["version"] == "attr: avbench.__version__"
     assert f"## {avbench.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_only_the_command_line_stands_above_the_leaderboards():
+    for path in sorted((ROOT / "benchmark").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert "avbench.leaderboards" not in text, f"{path.name} imports upward"
+        assert path.name == "cli.py" or "avbench.commands" not in text, f"{path.name} imports upward"
