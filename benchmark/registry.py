@@ -37,6 +37,10 @@ class MethodInfo:
     """True for rows that no training produced: fixed shapes, priors, oracles."""
     trainable: bool = True
     """False where there is nothing to train, so that no checkpoint is asked for."""
+    labels: str = "none"
+    """What annotation its training reads, in words."""
+    pretrained: str = "none"
+    """Parts that start from other people's weights as published, in words."""
     summary: str = ""
 
 

@@ -20,6 +20,9 @@ Box = tuple[float, float, float, float]
 Need = Literal["image", "audio", "objects"]
 """What a method reads of a sample: nothing at all for the fixed controls, the objects for the demo world's oracles."""
 
+View = Literal["augmented", "conceptual"]
+"""A further positive of a training pair: its own picture and sound altered, or those of samples that resemble them."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -56,7 +59,13 @@ class Batch:
     audio: Tensor | None
     """``[B, 1, F, T]``, the method's own front-end output; None for methods that need no audio."""
     truth: Tensor | None = None
-    """``[B, 224, 224]``, for semi-supervised training only."""
+    """``[B, 224, 224]`` weights in [0, 1], for semi-supervised training only."""
+    annotated: Tensor | None = None
+    """``[B]`` bool: the rows of ``truth`` that mean something; None where ``truth`` is None."""
+    image_views: dict[View, Tensor] = field(default_factory=dict)
+    """Further pictures of each sample, each like ``image``; in training alone, for methods that ask for ``views``."""
+    audio_views: dict[View, Tensor] = field(default_factory=dict)
+    """Further sounds of each sample, each like ``audio``, under the same names."""
     objects: list[tuple[Box, ...]] | None = None
     """Boxes of all visible objects, sounding or not, where the split knows them; read by the oracle controls alone."""
 
@@ -95,7 +104,11 @@ class Method(Localizer, Protocol):
 
     Optional members: ``embed(batch) -> Embeddings`` and ``similarity(images, audios) -> Tensor`` of shape
     ``[N, M]`` (left out where both embeddings are ``[B, D]``: cosine then), and ``score_range``, the range of the
-    raw map, for protocols with an absolute threshold.
+    raw map, for protocols with an absolute threshold. Optional in training: ``views``, the further positives that the
+    loss reads; ``neighbours``, how many nearest neighbours a conceptual view is drawn from; ``wants_truth``, True where
+    the loss reads ``truth``; ``start_epoch(epoch)``, called before each epoch with its number, counted from 0.
+    Optional for official checkpoints: ``droppings``, patterns of keys that they hold and the method does not need, each
+    with its reason, and ``settings_of(state)``, the settings that a state dict's shapes give away.
     """
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from avbench.errors import UsageError
 from avbench.frontends import ScipySpectrogram
+from avbench.nets.contrastive import info_nce
 from avbench.nets.resnet import Trunk, load_imagenet, reset_convolutions
 from avbench.registry import register_method
 from avbench.types import Batch, Embeddings, Prediction
@@ -37,7 +38,13 @@ class EZVSLConfig:
     retrieval: Literal["max", "avg"] = "max"  # "max" is what training compares; which one is published is unknown
 
 
-@register_method("ezvsl", config=EZVSLConfig, paper="arXiv:2203.09324", official="stoneMo/EZ-VSL")
+@register_method(
+    "ezvsl",
+    config=EZVSLConfig,
+    paper="arXiv:2203.09324",
+    official="stoneMo/EZ-VSL",
+    pretrained="image trunk: ImageNet classification",
+)
 class EZVSL(nn.Module):
     """EZ-VSL: cosine of the sound with each image cell, trained on the best cell of each pair."""
 
@@ -73,8 +80,7 @@ class EZVSL(nn.Module):
         """Symmetric InfoNCE over the batch, both directions summed (not halved); scalars."""
         cells, sounds = self._encode(batch)
         logits = self._pool(torch.einsum("nchw,mc->nmhw", cells, sounds)) / self.config.tau
-        own = torch.arange(len(logits), device=logits.device)
-        contrastive = F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)
+        contrastive = info_nce(logits)
         return {"contrastive": contrastive, "total": contrastive}
 
     def localize(self, batch: Batch) -> Prediction:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from avbench.errors import UsageError
 from avbench.frontends import PowerSpectrogram
+from avbench.nets.contrastive import info_nce
 from avbench.nets.resnet import STRIDE, Trunk, load_imagenet, reset_convolutions
 from avbench.nets.slot_attention import JointSlotAttention, SlotDecoder, Slots, attend
 from avbench.registry import register_method
@@ -89,7 +90,13 @@ class AudioEncoder(Trunk):
         return projected
 
 
-@register_method("jsa", config=JSAConfig, paper="CVPR 2025", official="InhoKim429/JSA")
+@register_method(
+    "jsa",
+    config=JSAConfig,
+    paper="CVPR 2025",
+    official="InhoKim429/JSA",
+    pretrained="image trunk: ImageNet classification",
+)
 class JSA(nn.Module):
     """JSA: attention of the sound's target slot over the image, trained with joint slot attention."""
 
@@ -209,9 +216,7 @@ def contrastive(images: Tensor, audios: Tensor, *, tau: float, reciprocal_k: int
     """InfoNCE of unit target slots ``[B, D]``, both directions summed, without the probable false negatives."""
     similarity = images @ audios.T
     excluded = false_negatives(images.detach(), audios.detach(), reciprocal_k)
-    logits = similarity.masked_fill(excluded, -torch.inf) / tau
-    own = torch.arange(len(logits), device=logits.device)
-    return F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)
+    return info_nce(similarity.masked_fill(excluded, -torch.inf) / tau)
 
 
 def false_negatives(images: Tensor, audios: Tensor, k: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +25,13 @@ class Trunk(nn.Module):
     Args:
         channels: channels of the input, 3 for pictures, 1 for spectrograms.
         width: multiplies all channel counts; ``features`` is ``round(64 * width) * 8``.
-        stem: name of the first convolution; JSA calls that of the audio trunk ``conv1_1``.
+        stem: name of the first convolution; JSA calls that of the audio trunk ``conv1_1``, LVS ``conv1_a``.
+        last_stride: 1 keeps the last stage at twice the resolution, 14 x 14 cells of 224 x 224 pixels (LVS, Alignment).
     """
 
-    def __init__(self, channels: int = 3, *, width: float = 1.0, stem: str = "conv1") -> None:
+    def __init__(
+        self, channels: int = 3, *, width: float = 1.0, stem: str = "conv1", last_stride: Literal[1, 2] = 2
+    ) -> None:
         super().__init__()
         base = round(64 * width)
         if base < 1:
@@ -40,11 +44,14 @@ class Trunk(nn.Module):
         self.layer1 = _stage(base, base, stride=1)
         self.layer2 = _stage(base, base * 2, stride=2)
         self.layer3 = _stage(base * 2, base * 4, stride=2)
-        self.layer4 = _stage(base * 4, base * 8, stride=2)
+        self.layer4 = _stage(base * 4, base * 8, stride=last_stride)
         reset_convolutions(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, channels, H, W]`` to the last block's ``[B, features, ceil(H / 32), ceil(W / 32)]``, at least 0."""
+        """``[B, channels, H, W]`` to the last block's ``[B, features, ceil(H / 32), ceil(W / 32)]``, at least 0.
+
+        With ``last_stride=1`` the cells are ``ceil(H / 16)`` by ``ceil(W / 16)``.
+        """
         x = self.maxpool(self.relu(self.bn1(self.get_submodule(self.stem)(x))))
         cells: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return cells
@@ -52,7 +59,7 @@ class Trunk(nn.Module):
 
 def _stage(inside: int, outside: int, *, stride: int) -> nn.Sequential:
     shortcut = None
-    if stride != 1:
+    if stride != 1 or inside != outside:
         shortcut = nn.Sequential(nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside))
     return nn.Sequential(BasicBlock(inside, outside, stride, shortcut), BasicBlock(outside, outside))
 
