@@ -12,7 +12,7 @@ from avbench.data.audio_modes import AudioMode
 from avbench.data.coverage import Coverage, media_fingerprint
 from avbench.data.splits import Split
 from avbench.errors import UsageError, unknown_name
-from avbench.metrics.protocols import PROTOCOLS
+from avbench.metrics.protocols import PROTOCOLS, Protocol, get_protocol
 from avbench.registry import MethodInfo, MethodRef
 from avbench.sources import source_fingerprint
 from avbench.store import code_fingerprint, fingerprint, hash_json
@@ -67,8 +67,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "runs", Path(self.runs))
+        for protocol in self.protocols:
+            protocol_called(protocol)
         for kind, values, known in (
-            ("protocol", self.protocols, tuple(PROTOCOLS)),
             ("audio mode", (self.audio,), get_args(AudioMode)),
             ("refinement", self.refine, tuple(FUSED)),
         ):
@@ -130,7 +131,7 @@ class Job:
         fused = [variant for part, variant in FUSED.items() if part in refine]
         found = []
         for protocol in self.settings.protocols:
-            variants = plain + (fused if PROTOCOLS[protocol].fusion else [])
+            variants = plain + (fused if get_protocol(protocol).fusion else [])
             found += [(variant, protocol) for variant in variants]
         return found
 
@@ -138,9 +139,8 @@ class Job:
         """Where the record of one row under one protocol stands."""
         prior = self.prior_key if variant == FUSED["ogl"] else None
         key = hash_json([self.key, prior, variant, protocol, code_fingerprint(*SCORING)])[:12]
-        return (
-            self.settings.runs / "records" / self.split.name / f"{self.method.ref.name}.{variant}.{protocol}-{key}.json"
-        )
+        plain = protocol.replace(":", "-")  # a colon is not allowed in the file names of every system
+        return self.settings.runs / "records" / self.split.name / f"{self.method.ref.name}.{variant}.{plain}-{key}.json"
 
 
 def part_count(samples: int) -> int:
@@ -160,6 +160,21 @@ def contents(overrides: dict[str, Any]) -> dict[str, str]:
         is_file = isinstance(value, str) and Path(value).is_file()
         found[key] = fingerprint([Path(value)]) if is_file else str(value)
     return found
+
+
+def protocol_called(name: str) -> Protocol:
+    """The protocol that a request names, with its parameter if it gives one.
+
+    Raises:
+        UsageError: for an unknown name, or a parameter that the protocol does not take.
+    """
+    base = name.partition(":")[0]
+    if base not in PROTOCOLS:
+        raise unknown_name("protocol", base, PROTOCOLS, "avbench list protocols")
+    try:
+        return get_protocol(name)
+    except ValueError as problem:
+        raise UsageError(str(problem)) from None
 
 
 def check_batch_size(size: int) -> None:

@@ -5,12 +5,13 @@ Nothing here imports torch, so that listings are quick; :mod:`avbench.metrics.sc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Literal
 
 Interpolation = Literal["bilinear", "bicubic"]
-Normalisation = Literal["minmax_guarded"]
+Normalisation = Literal["none", "minmax_guarded", "minmax_double_negation"]
 Operator = Literal[">=", ">"]
 
 
@@ -30,8 +31,9 @@ class Upsampling:
 class Threshold:
     """Where the mask begins, on the normalised map."""
 
-    rule: Literal["rank", "absolute"]
-    """``"rank"``: the value at ``int(at * H * W)`` of the map's ascending sort; ``"absolute"``: ``at`` itself."""
+    rule: Literal["rank", "rank_saturating", "absolute"]
+    """``"rank"``: the value at ``int(at * H * W)`` of the map's ascending sort; ``"rank_saturating"``: the same, and
+    pixels at 1 or more are in whatever the threshold is; ``"absolute"``: ``at`` itself."""
     at: float
 
 
@@ -39,13 +41,30 @@ class Threshold:
 class Fusion:
     """How a second map (an object prior, JSA's image-query map) is mixed in.
 
-    ``"normalised-mix"``: ``N(av_weight * N(map) + (1 - av_weight) * N(prior))``, N the protocol's normalisation; both
-    maps take the protocol's upsampling.
+    ``"normalised-mix"``: ``N(av_weight * N(map) + (1 - av_weight) * N(prior))``, N the protocol's normalisation.
+    ``"score-mix"``: ``N(av_weight * S(map) + (1 - av_weight) * S(prior))``, S the protocol's scale: the maps are mixed
+    before they are normalised, if they are at all.
     """
 
-    rule: Literal["normalised-mix"]
+    rule: Literal["normalised-mix", "score-mix"]
     av_weight: float
     """The weight of the audio-visual map, "alpha" in the official codes."""
+    prior_upsampling: Upsampling | None = None
+    """That of the prior where it is not the protocol's."""
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """How sure a map makes a protocol that anything sounds, where the method itself does not say.
+
+    ``"top_quarter"``: the mean of the largest quarter of the pixels of the upsampled map, placed on [0, 1] by its
+    method's score range, or as it is without one; a fused row mixes both maps so placed by the fusion's weight, and
+    where one of them has no range takes the first map alone. Nothing is normalised per map.
+    """
+
+    rule: Literal["top_quarter"]
+    upsampling: Upsampling | None = None
+    """That of the maps where it is not the one that their masks have."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +87,7 @@ class Protocol:
     summary: str
 
 
+_WEIGHTED = re.compile(r"[^:]*:av_weight=([0-9]+(?:[.][0-9]+)?)")
 _HALF = Threshold("rank", 0.5)
 _MIX = Fusion("normalised-mix", 0.4)
 _SUCCESS = "success at cIoU >= 0.5; AUC over the 21 thresholds 0.05 * k with >=; mean cIoU"
@@ -120,13 +140,34 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def get_protocol(name: str) -> Protocol:
-    """The protocol called ``name``.
+    """The protocol called ``name``, or with a fusion weight of its own: ``jsa:av_weight=0.6``.
+
+    Args:
+        name: One of :data:`PROTOCOLS`; for those with a fusion, ``:av_weight=`` and a decimal number in [0, 1] may
+            follow, the weight of the audio-visual map. The copy keeps the whole text as its name, so that its numbers
+            are told apart.
 
     Raises:
-        ValueError: for an unknown name, with the closest ones and all there are.
+        ValueError: for an unknown name, with the closest ones and all there are; for another parameter, a weight that
+            is no such number, or a protocol without fusion.
     """
-    if name not in PROTOCOLS:
-        close = get_close_matches(name, PROTOCOLS, n=3, cutoff=0.5)
+    base, colon, _ = name.partition(":")
+    if base not in PROTOCOLS:
+        close = get_close_matches(base, PROTOCOLS, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(close)}? " if close else ""
-        raise ValueError(f"there is no protocol called {name!r}: {hint}the protocols are {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+        raise ValueError(f"there is no protocol called {base!r}: {hint}the protocols are {', '.join(PROTOCOLS)}")
+    return _reweighted(PROTOCOLS[base], name) if colon else PROTOCOLS[base]
+
+
+def _reweighted(protocol: Protocol, name: str) -> Protocol:
+    if protocol.fusion is None:
+        raise ValueError(
+            f"the protocol {protocol.name} takes no parameter, having no fusion; got {name!r}: leave it out"
+        )
+    found = _WEIGHTED.fullmatch(name)
+    if found is None or float(found[1]) > 1:
+        raise ValueError(
+            f"expected a weight in [0, 1] for the fusion of {protocol.name}, such as {protocol.name}:av_weight=0.6; "
+            f"got {name!r}"
+        )
+    return replace(protocol, name=name, fusion=replace(protocol.fusion, av_weight=float(found[1])))

@@ -25,11 +25,11 @@ from avbench.commands.shared import (
 )
 from avbench.data.audio_modes import AudioMode
 from avbench.data.splits import split_names, split_summary
-from avbench.errors import UsageError, unknown_name
+from avbench.errors import UsageError
 from avbench.metrics.protocols import PROTOCOLS
 from avbench.opening import Places
 from avbench.records import Record
-from avbench.request import MethodRequest, Refinement, Settings
+from avbench.request import MethodRequest, Refinement, Settings, protocol_called
 from avbench.runner import Outcome, request_for, run
 
 CONTROLS = ("whole", "square", "disc")
@@ -41,6 +41,7 @@ EXAMPLES = """\
   avbench run --method jsa,ezvsl,disc --split demo,demo-extended --json
   avbench run --method ezvsl --split demo --audio swapped
   avbench run --method jsa --split demo --refine iqr --protocol common,jsa
+  avbench run --method jsa --split demo --refine iqr --protocol jsa,jsa:av_weight=0.6
   avbench run --method ezvsl --split demo --refine ogl --set ogl.weights=resnet18-f37072fd.pth
   avbench run --method disc,square,whole --split vggss --metadata DIR
   avbench run --method jsa --split vggss --metadata DIR --data ROOT --checkpoint jsa.pth --out table.md
@@ -100,7 +101,12 @@ def _add_inputs(parser: ArgumentParser) -> None:
 
 def _add_measures(parser: ArgumentParser) -> None:
     how = parser.add_argument_group("how it is measured")
-    how.add_argument("--protocol", type=str, default=None, help="names, separated by commas (default: common)")
+    how.add_argument(
+        "--protocol",
+        type=str,
+        default=None,
+        help="names, separated by commas (default: common); jsa:av_weight=0.6 fuses with a weight of its own",
+    )
     how.add_argument("--audio", choices=get_args(AudioMode), default="true", help="what the method hears")
     how.add_argument("--audio-rate", type=str, default="16000", help="Hz, or native as the official loaders do")
     how.add_argument(
@@ -147,15 +153,11 @@ def _protocols(options: Namespace) -> tuple[str, ...]:
     if options.protocol is None:
         fusing = {"ogl": "ezvsl", "iqr": "jsa"}
         return ("common", *(fusing[part] for part in _refinements(options.refine)))
-    protocols = tuple(names(options.protocol, "protocol"))
-    for protocol in protocols:
-        if protocol not in PROTOCOLS:
-            raise unknown_name("protocol", protocol, PROTOCOLS, "avbench list protocols")
-    return protocols
+    return tuple(names(options.protocol, "protocol"))
 
 
 def _check_fusion(protocols: Sequence[str], refinements: Sequence[Refinement]) -> None:
-    if refinements and not any(PROTOCOLS[name].fusion for name in protocols):
+    if refinements and not any(protocol_called(name).fusion for name in protocols):
         fusing = " or ".join(name for name, protocol in PROTOCOLS.items() if protocol.fusion)
         raise UsageError(
             f"the refinement {','.join(refinements)} needs a protocol with a fusion, such as {fusing}; "
