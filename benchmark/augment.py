@@ -23,7 +23,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 PROBABILITY = {"flip": 0.5, "blur": 0.8, "jitter": 0.8, "grayscale": 0.2}
 """Per sample. EZ-VSL, SLAVC and FNAC only flip (``datasets.py``); JSA's ``hard_img`` does all (``dataset.py``)."""
 
-ELSEWHERE = {"crop", "masks"}
+ELSEWHERE = {"crop", "masks", "masks_fixed"}
 """Names in recipes that are not for :func:`augment_images`: cropping is part of decoding, masks are for sounds."""
 
 BLUR_REACH = 2  # kernel of 5 pixels
@@ -43,7 +43,7 @@ def augment_images(images: Tensor, names: Collection[str], generator: Generator 
 
     Args:
         images: ``[B, 3, H, W]``, uint8 or floats in [0, 1].
-        names: any of the four; ``crop`` and ``masks`` are passed over.
+        names: any of the four; those of :data:`ELSEWHERE` are passed over.
         generator: source of chance; None is torch's global one on the CPU.
 
     Returns:

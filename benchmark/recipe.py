@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from dataclasses import dataclass, field, fields
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from avbench.errors import UsageError, unknown_name
+from avbench.recipe_files import PARTS, columns, find, is_file, packaged, used
 
-Augmentation = Literal["flip", "blur", "jitter", "grayscale", "masks"]
-"""Of images, but for masks, which are for spectrograms; cropping belongs to ``images``."""
+Augmentation = Literal["flip", "blur", "jitter", "grayscale", "masks", "masks_fixed"]
+"""Of images, but for masks, which are for spectrograms: ``masks`` as the official code draws them, ``masks_fixed``
+each from its own axis. Cropping belongs to ``images``."""
 
 LEAST = {"epochs": 0, "batch_size": 1, "weight_decay": 0, "seed": 0}
 """Smallest value allowed, by key; ``lr`` must be above 0."""
@@ -23,7 +22,7 @@ class Recipe:
     """One way to train one method: the values used. The file has the paper's and the official code's beside them."""
 
     name: str
-    """``<method>-<recipe>``, the name of the file."""
+    """``<method>-<training set>``, or the name of the file."""
     method: str
     split: str
     """The training split that it was made for; empty where any will do."""
@@ -42,63 +41,76 @@ class Recipe:
     augment: tuple[Augmentation, ...]
     method_values: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    image_neighbours: str = ""
+    """What finds pictures that resemble each other, for methods with conceptual views: an encoder, or a .npy file."""
+    audio_neighbours: str = ""
+    """The same for sounds."""
+
+
+OPTIONAL = frozenset({"seed", "image_neighbours", "audio_neighbours"})
+"""Values that a file may leave out."""
 
 
 def recipe_names() -> list[str]:
     """The recipes in the package, sorted."""
-    return sorted(
-        entry.name.removesuffix(".toml") for entry in files("avbench.recipes").iterdir() if entry.name.endswith(".toml")
-    )
+    return list(packaged())
 
 
 def recipe_summaries() -> list[tuple[str, ...]]:
     """Name and summary of each recipe in the package."""
-    texts = [(name, (files("avbench.recipes") / f"{name}.toml").read_text(encoding="utf-8")) for name in recipe_names()]
-    return [(name, str(tomllib.loads(text)["summary"])) for name, text in texts]
+    return [(name, str(content["summary"])) for name, content in packaged().items()]
+
+
+def recipe_table(text: str) -> list[tuple[str, ...]]:
+    """A recipe beside its sources: a row per value with the cells ``paper``, ``official``, ``used`` and ``why``.
+
+    Args:
+        text: one of :func:`recipe_names`, ``FILE.toml`` or ``FILE.toml:SET``.
+
+    Returns: rows of texts, the first of which names the columns; what the recipe leaves out is empty.
+
+    Raises:
+        UsageError: as :func:`load_recipe`.
+    """
+    name, content = find(text)
+    _parse(name, content, content.get("method"))
+    return columns(name, content)
 
 
 def load_recipe(method: str, text: str) -> Recipe:
-    """The recipe ``text`` for ``method``: ``demo``, ``paper``, or a path to a TOML file of the same form.
+    """The recipe ``text`` for ``method``.
+
+    Args:
+        method: a method's name.
+        text: ``demo``, or the training set that another recipe of the package is for, such as ``vggsound-10k``; or
+            ``FILE.toml`` of the same form, ``FILE.toml:SET`` where it has a recipe for each of several sets.
 
     Raises:
         UsageError: for an unknown recipe, another method's, or a file with unknown, missing or impossible values.
     """
-    if text.endswith(".toml"):
-        return _parse(Path(text).stem, _read(Path(text)), method)
-    name = f"{method}-{text}"
-    if name not in recipe_names():
-        raise unknown_name("recipe", name, recipe_names(), "avbench list recipes")
-    return _parse(name, tomllib.loads((files("avbench.recipes") / f"{name}.toml").read_text(encoding="utf-8")), method)
+    return _parse(*find(text if is_file(text) else f"{method}-{text}"), method)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"expected a recipe file, found nothing at {path}") from None
-    except ValueError as problem:
-        raise UsageError(f"expected TOML in the recipe {path}, which has an error ({problem})") from None
-
-
-def _parse(name: str, content: dict[str, Any], method: str) -> Recipe:
-    if content.get("method") != method:
+def _parse(name: str, content: dict[str, Any], method: Any) -> Recipe:
+    if not isinstance(method, str) or content.get("method") != method:
         raise UsageError(
             f"the recipe {name} is for {content.get('method')!r}, not for {method!r}: name one of {method}'s"
         )
-    used, values = _table(name, content, "values"), _table(name, content, "method_values")
-    plain = {key: value for key, value in content.items() if key not in {"values", "method_values", "method"}}
-    found = {**plain, **used}
+    plain = {key: value for key, value in content.items() if key not in {*PARTS, "method"}}
+    found = {**plain, **used(name, content, "values")}
     known = {f.name for f in fields(Recipe)} - {"name", "method", "method_values"}
     for key in found:
         if key not in known:
             raise unknown_name(
                 "recipe value", key, known, f"the values are {', '.join(sorted(known))}; the file {name}"
             )
-    missing = known - found.keys() - {"seed"}
+    missing = known - found.keys() - OPTIONAL
     if missing:
         raise UsageError(f"the recipe {name} lacks {', '.join(sorted(missing))}: see avbench/recipes for whole ones")
     checked = {key: _checked(name, key, value) for key, value in found.items()}
-    return Recipe(name=name, method=method, method_values=values, **checked)
+    if {"masks", "masks_fixed"} <= set(checked["augment"]):
+        raise UsageError(f"the recipe {name} draws masks twice: keep masks or masks_fixed under augment")
+    return Recipe(name=name, method=method, method_values=used(name, content, "method_values"), **checked)
 
 
 def _checked(name: str, key: str, value: Any) -> Any:
@@ -129,18 +141,3 @@ def _wanted(hint: Any) -> str:
     if get_origin(hint) is tuple:
         return f"a list of {', '.join(get_args(get_args(hint)[0]))}"
     return {str: "a text", int: "a whole number", float: "a finite number"}[hint]
-
-
-def _table(name: str, content: dict[str, Any], title: str) -> dict[str, Any]:
-    cells = content.get(title, {})
-    if not isinstance(cells, dict):
-        raise UsageError(f"the recipe {name} expects a table under {title}, got {cells!r}: write [{title}]")
-    return {key: _used(name, key, cell) for key, cell in cells.items()}
-
-
-def _used(name: str, key: str, cell: Any) -> Any:
-    if not isinstance(cell, dict) or "used" not in cell:
-        raise UsageError(
-            f"the recipe {name} gives {key} no value: write {key} = {{ paper = ..., official = ..., used = ... }}"
-        )
-    return cell["used"]

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file, save
@@ -31,6 +31,8 @@ Advance = Callable[[dict[str, float]], None]
 LOG = "log.jsonl"
 CACHE_BYTES = 2_000_000_000
 """Decoded pairs are kept in memory between epochs where all of them fit into this."""
+MASKS: dict[str, Literal["official", "fixed"]] = {"masks": "official", "masks_fixed": "fixed"}
+"""How an augmentation of a recipe counts a spectrogram's axes."""
 WARM_UP = 0.15
 """Share of the steps over which the one-cycle schedule rises."""
 
@@ -184,8 +186,9 @@ def prepare(raw: RawBatch, method: Any, recipe: Recipe) -> Batch:
         raise AvbenchError("training needs images, and the split has none: name a folder with --data")
     image = normalise(augment_images(raw.image, recipe.augment))
     audio = method.frontend(raw.waveforms[method.frontend.window], raw.rate)
-    if "masks" in recipe.augment:
-        audio = mask_spectrograms(audio)
+    for name, axes in MASKS.items():
+        if name in recipe.augment:
+            audio = mask_spectrograms(audio, axes=axes)
     return Batch(raw.ids, image.contiguous(memory_format=torch.channels_last), audio)
 
 

@@ -6,11 +6,14 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from avbench.errors import UsageError
+
 EXAMPLES = """\
 examples:
   avbench list methods
   avbench list splits --show demo       draws a contact sheet of the split
   avbench list protocols
+  avbench list recipes --show ezvsl-vggsound-10k     each value: the paper, the official code, what is used
 """
 
 
@@ -23,14 +26,25 @@ def main(given: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("what", choices=sorted(LISTS))
-    parser.add_argument("--show", metavar="SPLIT", help="with splits: draw a contact sheet of a demo split")
+    parser.add_argument("--show", metavar="NAME", help="a demo split, to draw a contact sheet of it, or a recipe")
     options = parser.parse_args(list(given))
     if options.show:
-        from avbench.commands import demo_sheet
-
-        return demo_sheet.main(["--split", options.show])
+        return _show(options.what, options.show)
     _print(LISTS[options.what]())
     return 0
+
+
+def _show(what: str, name: str) -> int:
+    if what == "recipes":
+        from avbench.recipe import recipe_table
+
+        _print(recipe_table(name))
+        return 0
+    if what == "splits":
+        from avbench.commands import demo_sheet
+
+        return demo_sheet.main(["--split", name])
+    raise UsageError(f"--show is for splits and recipes, not for {what}: leave it out")
 
 
 def _print(lines: list[tuple[str, ...]]) -> None:

@@ -28,7 +28,7 @@ from avbench.trained import checkpoint_folder, demo_recipe
 EXAMPLES = """\
   avbench train --method ezvsl --split demo-train
   avbench train --method ezvsl --split demo-train --recipe demo --resume
-  avbench train --method jsa --split mine.yaml --recipe paper --out checkpoints/jsa --set width=0.5
+  avbench train --method jsa --split mine.yaml --recipe vggsound-144k --out checkpoints/jsa --set width=0.5
 """
 
 
@@ -76,7 +76,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--method", required=True, type=str, help="a name, or path/to/file.py:Name")
     parser.add_argument("--split", required=True, type=str, help="a name, or the YAML file of your own set")
-    parser.add_argument("--recipe", type=str, default="demo", help="demo, paper, or a TOML file (avbench list recipes)")
+    parser.add_argument("--recipe", type=str, default="demo", help="demo, vggsound-10k, ... (list recipes), or a file")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the method")
     parser.add_argument("--epochs", type=int, default=None, help="instead of the recipe's; 0 keeps the initial weights")
     parser.add_argument("--seed", type=int, default=None, help="instead of the recipe's")

@@ -156,7 +156,7 @@ augment = { used = ["flip", "masks"] }
         (
             '"masks"',
             '"zoom"',
-            r"expects a list of flip, blur, jitter, grayscale, masks under augment, got \['flip', 'zoom'\]",
+            r"a list of flip, blur, jitter, grayscale, masks, masks_fixed under augment, got \['flip', 'zoom'\]",
         ),
         ('["flip", "masks"]', '"flip"', r"expects a list of .* under augment, got 'flip'"),
         ("used = 5 ", 'used = "5" ', r"expects a whole number under epochs, got '5'"),
