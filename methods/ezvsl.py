@@ -7,23 +7,28 @@ is what the contrastive loss compares. Official code: stoneMo/EZ-VSL. Difference
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from avbench.errors import UsageError
 from avbench.frontends import ScipySpectrogram
 from avbench.nets.contrastive import info_nce
-from avbench.nets.resnet import Trunk, load_imagenet, reset_convolutions
+from avbench.nets.resnet import Trunk, load_imagenet
+from avbench.nets.two_encoders import (
+    best_cell_similarity,
+    compare,
+    compare_own,
+    mean_cell_similarity,
+    pool_cells,
+    projected_size,
+    reset_two_encoders,
+)
 from avbench.registry import register_method
 from avbench.types import Batch, Embeddings, Prediction
-
-BLOCK = 64
-"""Images whose cells are compared with all sounds at once in ``similarity``: bounds the memory, changes no value."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class EZVSLConfig:
 class EZVSL(nn.Module):
     """EZ-VSL: cosine of the sound with each image cell, trained on the best cell of each pair."""
 
+    droppings: ClassVar[dict[str, str]] = {}
+
     def __init__(self, config: EZVSLConfig) -> None:
         super().__init__()
         if config.tau <= 0 or config.pool_temperature < 0:
@@ -61,16 +68,14 @@ class EZVSL(nn.Module):
         self.img_proj = nn.Conv2d(self.imgnet.features, config.out_dim, kernel_size=1)
         self.audnet = Trunk(1, width=config.width)
         self.aud_proj = nn.Linear(self.audnet.features, config.out_dim)
-        self._reset()
+        reset_two_encoders(self.audnet, [self.img_proj], [self.aud_proj])
         if config.pretrained is not None:
             load_imagenet(self.imgnet, config.pretrained)
 
-    def _reset(self) -> None:
-        reset_convolutions(self.img_proj)
-        nn.init.trunc_normal_(self.aud_proj.weight, mean=0.0, std=0.01)
-        for part in self.audnet.modules():
-            if isinstance(part, nn.BatchNorm2d):
-                nn.init.normal_(part.weight, mean=1.0, std=0.02)
+    @staticmethod
+    def settings_of(state: Mapping[str, Tensor]) -> dict[str, int]:
+        """The settings that an official state dict's shapes give away: ``out_dim``."""
+        return projected_size(state, "img_proj.weight")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """As :meth:`loss`, so that wrappers for several devices see the call."""
@@ -79,14 +84,13 @@ class EZVSL(nn.Module):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Symmetric InfoNCE over the batch, both directions summed (not halved); scalars."""
         cells, sounds = self._encode(batch)
-        logits = self._pool(torch.einsum("nchw,mc->nmhw", cells, sounds)) / self.config.tau
+        logits = pool_cells(compare(cells, sounds), self.config.pool_temperature) / self.config.tau
         contrastive = info_nce(logits)
         return {"contrastive": contrastive, "total": contrastive}
 
     def localize(self, batch: Batch) -> Prediction:
         """Cosine over ``tau`` of each sample's own cells and sound, ``[B, h, w]`` in ``score_range``."""
-        cells, sounds = self._encode(batch)
-        return Prediction(torch.einsum("nchw,nc->nhw", cells, sounds) / self.config.tau)
+        return Prediction(compare_own(*self._encode(batch)) / self.config.tau)
 
     def embed(self, batch: Batch) -> Embeddings:
         """Unit cells ``[B, out_dim, h, w]`` and unit sounds ``[B, out_dim]``."""
@@ -98,19 +102,10 @@ class EZVSL(nn.Module):
         ``retrieval="max"`` takes the best cell, ``"avg"`` the direction of the mean of the unit cells.
         """
         if self.config.retrieval == "avg":
-            return F.normalize(images.mean(dim=(2, 3)), dim=1) @ audios.T
-        best = [torch.einsum("nchw,mc->nmhw", block, audios).amax(dim=(2, 3)) for block in torch.split(images, BLOCK)]
-        return torch.cat(best)
+            return mean_cell_similarity(images, audios)
+        return best_cell_similarity(images, audios)
 
     def _encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         cells = self.img_proj(self.imgnet(batch.image))
         sounds = self.aud_proj(self.audnet(batch.audio).amax(dim=(2, 3)))
         return F.normalize(cells, dim=1), F.normalize(sounds, dim=1)
-
-    def _pool(self, cosines: Tensor) -> Tensor:
-        """``[N, M, h, w]`` to ``[N, M]``: the best cell, or the log of the mean exponential at ``pool_temperature``."""
-        soft = self.config.pool_temperature
-        if soft == 0:
-            return cosines.flatten(2).max(dim=2).values
-        cells = cosines.flatten(2) / soft
-        return soft * (cells.logsumexp(dim=2) - math.log(cells.shape[2]))

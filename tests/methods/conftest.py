@@ -26,10 +26,10 @@ class Golden:
     inputs: ModuleType
     checkpoints: ModuleType
 
-    def batch(self, kind, size, dtype):
+    def batch(self, kind, size, dtype, device="cpu"):
         """The first ``size`` made-up samples; sample i is the same for every size."""
-        image = torch.from_numpy(self.inputs.model_images(size)).to(dtype)
-        return Batch([str(i) for i in range(size)], image, self.audio(kind, size, dtype))
+        image = torch.from_numpy(self.inputs.model_images(size)).to(device, dtype)
+        return Batch([str(i) for i in range(size)], image, self.audio(kind, size, dtype).to(device))
 
     def audio(self, kind, size, dtype):
         return torch.from_numpy(self.inputs.model_spectrograms(kind, size)).to(dtype)
@@ -69,29 +69,33 @@ class Golden:
         named = [n for n in names if n != "ALL"]
         assert len(named) > 10
         for name in named:
-            gradient = parameters[name].grad.flatten().double()
+            gradient = parameters[name].grad.flatten().double().cpu()
             norm, total = (self.scalars[f"{tag}/grad_{part}/{name}"] for part in ("norm", "sum"))
             scale = max(norm, 1e-6)
             assert abs(float(gradient.norm()) - norm) <= limit * scale, name
             assert abs(float(gradient.sum()) - total) <= limit * scale * math.sqrt(len(gradient)), name
             first = self.arrays[f"{tag}/grad_first8/{name}"]
             assert np.abs(gradient[:8].numpy() - first).max() <= limit * scale, name
-        whole = torch.stack([p.grad.double().norm() for p in parameters.values()]).norm()
+        trained = [p for p in parameters.values() if p.requires_grad]
+        whole = torch.stack([p.grad.double().norm() for p in trained]).norm()
         assert float(whole) == pytest.approx(self.scalars[f"{tag}/grad_norm/ALL"], rel=limit)
 
     def check_buffers(self, method, tag, *, limit=1e-9):
-        """First 64 elements of the batch-norm statistics that the pass moved."""
-        buffers = dict(method.named_buffers())
+        """First 64 elements, and the norm, of the batch-norm statistics and momentum parameters that the pass moved."""
+        state = method.state_dict()
         stored = [k for k in self.arrays if k.startswith(f"{tag}/after/")]
         assert stored
         for key in stored:
-            found = buffers[key.split("/after/")[1]].flatten()[:64]
-            assert distance(found, self.arrays[key]) <= limit, key
+            found = state[key.split("/after/")[1]]
+            assert distance(found.flatten()[:64], self.arrays[key]) <= limit, key
+        for key in [k for k in self.scalars if k.startswith(f"{tag}/after_norm/")]:
+            norm = state[key.split("/after_norm/")[1]].double().norm().item()
+            assert norm == pytest.approx(self.scalars[key], rel=limit), key
 
 
 def distance(found, wanted):
     """Largest difference, relative to the largest magnitude wanted."""
-    found = found.detach().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
+    found = found.detach().cpu().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
     wanted = np.asarray(wanted)
     assert found.shape == wanted.shape
     return np.abs(found.astype(np.float64) - wanted).max() / max(np.abs(wanted).max(), 1e-300)
@@ -124,6 +128,17 @@ def made_up_tensor(key, shape):
     else:
         values = math.sqrt(6.0 / math.prod(shape[1:])) * centred
     return torch.from_numpy(values.astype(np.float32).reshape(shape))
+
+
+@pytest.fixture(scope="session", params=["cpu", "cuda"])
+def device(request):
+    """Each device that goldens are checked on, in turn; without TF32, whose rounding exceeds the tolerances."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device is at hand")
+    kept = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    yield torch.device(request.param)
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = kept
 
 
 @pytest.fixture(scope="session")
