@@ -17,6 +17,7 @@ COMMANDS = {
     "localize": ("localizing", "draw where a method hears the sound in one image"),
     "list": ("listing", "list methods, splits, protocols, metrics, controls or recipes"),
     "demo-sheet": ("demo_sheet", "draw a contact sheet of a demo split"),
+    "card": ("card", "say what methods are, what they learn from, and what they cost"),
 }
 """Subcommand -> module in avbench.commands, and what it is for."""
 
