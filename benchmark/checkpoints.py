@@ -8,14 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avbench.errors import AvbenchError, UsageError
+from avbench.official_files import Form, read_official, readable
 from avbench.registry import make_config
-from avbench.store import read_json, write_atomic, write_json
+from avbench.store import json_bytes, read_json, write_atomic
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,12 +25,6 @@ MODEL = "model.safetensors"
 CONFIG = "config.json"
 HEADER = "avbench"
 """Key of the safetensors header under which a checkpoint of ours describes itself, as JSON."""
-
-ENTRIES = ("model", "model_state_dict", "state_dict")
-"""Where official files keep the weights; a file without any of these is the state dict itself."""
-
-PREFIX = re.compile(r"(?<![^.])module\.")
-"""The wrapper's name that data-parallel training puts before a parameter's, as a whole part of the dotted path."""
 
 
 class Weights(NamedTuple):
@@ -40,6 +35,27 @@ class Weights(NamedTuple):
     """The method's settings; None where the file does not say (official files)."""
     meta: dict[str, Any]
     """``method`` and what :func:`save_checkpoint` was told; empty for official files."""
+    form: Form = Form(None, False, {})
+
+
+@dataclass(frozen=True)
+class Match:
+    """How the tensors of a file meet those of a method, by name."""
+
+    kept: list[str]
+    recast: dict[str, str]
+    """Kept names whose floating type differs from the method's -> the file's type."""
+    dropped: dict[str, str]
+    """Names that the method documents as not needed -> its reason."""
+    missing: list[str]
+    unexpected: list[str]
+    reshaped: dict[str, str]
+    """Names of another shape or kind -> what the file has, ``"[3]"`` or ``"[3] complex64"``."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether every tensor of the method is there, and nothing that is not understood."""
+        return not (self.missing or self.unexpected or self.reshaped)
 
 
 def save_checkpoint(folder: Path, method: Any, *, name: str, meta: dict[str, Any]) -> None:
@@ -54,20 +70,27 @@ def save_checkpoint(folder: Path, method: Any, *, name: str, meta: dict[str, Any
     Raises:
         AvbenchError: if the disk refuses.
     """
+    for file, content in packed(method, name=name, meta=meta).items():
+        write_atomic(folder / file, content)
+
+
+def packed(method: Any, *, name: str, meta: dict[str, Any]) -> dict[str, bytes]:
+    """The files of a checkpoint of ours, equal bytes for equal contents; arguments as :func:`save_checkpoint`."""
     from safetensors.torch import save
 
     described = {"method": name, "config": asdict(method.config), "meta": meta}
     state = {key: value.detach().cpu().contiguous() for key, value in method.state_dict().items()}
-    write_atomic(folder / MODEL, save(state, {HEADER: json.dumps(described, sort_keys=True)}))
-    write_json(folder / CONFIG, described)
+    return {MODEL: save(state, {HEADER: json.dumps(described, sort_keys=True)}), CONFIG: json_bytes(described)}
 
 
 def load_checkpoint(path: Path, cls: Any, overrides: dict[str, Any]) -> Any:
     """Build the method ``cls`` and fill it from a checkpoint.
 
     A checkpoint of ours brings its settings and ``overrides`` change them; an official file has none, so that the
-    defaults, the published values, hold. Nothing is downloaded: a ``pretrained`` setting, where the method has
-    one, was overwritten by the training and is dropped. A method with a setting ``weights`` reads the file itself.
+    defaults, the published values, hold, but for what its shapes give away (``settings_of``). Tensors that the method
+    documents as not needed (``droppings``) are left out. Nothing is downloaded: a ``pretrained`` setting, where the
+    method has one, was overwritten by the training and is dropped. A method with a setting ``weights`` reads the file
+    itself.
 
     Args:
         path: as :func:`load_weights`.
@@ -80,50 +103,127 @@ def load_checkpoint(path: Path, cls: Any, overrides: dict[str, Any]) -> Any:
         UsageError: for an unknown setting in ``overrides`` or one of the wrong type.
         AvbenchError: as :func:`load_weights`, for a checkpoint of another method, or for tensors that do not fit.
     """
-    known = {f.name for f in fields(cls.config_class)}
-    if "weights" in known:
+    if "weights" in {f.name for f in fields(cls.config_class)}:
         return cls(make_config(cls.config_class, {**overrides, "weights": str(path)}))
-    weights = load_weights(path)
+    found, build = matched(cls, load_weights(path), overrides, path)
+    check(found, cls, path)
+    return build()
+
+
+def matched(cls: Any, weights: Weights, overrides: dict[str, Any], path: Path) -> tuple[Match, Callable[[], Any]]:
+    """How ``weights`` meet the method that they and ``overrides`` ask for, and a call that builds and fills it.
+
+    Where the weights' own shapes set the method's size, nothing of that size is allocated before the call: a file that
+    lies is found out by the comparison. Such a method, one with ``settings_of``, must build on the meta device.
+
+    Raises:
+        UsageError, AvbenchError: as :func:`load_checkpoint`, but for tensors that do not fit.
+    """
+    import torch
+
+    known = {f.name for f in fields(cls.config_class)}
     foreign = sorted(set(weights.config or {}) - known)
     if foreign:
         raise AvbenchError(
             f"expected a checkpoint of {cls.info.name!r}, but {path} is one of {weights.meta.get('method')!r} with the "
             f"settings {', '.join(foreign)}: name the method that it belongs to"
         )
-    config = make_config(cls.config_class, {**(weights.config or {}), **overrides})
-    method = cls(replace(config, pretrained=None) if "pretrained" in known else config)
-    fill(method, weights.state, path)
-    return method
+    implied = _implied(cls, weights.state, path) if weights.config is None else {}
+    config = make_config(cls.config_class, {**(weights.config or implied), **overrides})
+    config = replace(config, pretrained=None) if "pretrained" in known else config
+    with torch.device("meta" if implied else "cpu"):
+        compared = cls(config)
+    found = match(compared, weights.state)
+
+    def build() -> Any:
+        method = cls(config) if implied else compared
+        method.load_state_dict({key: weights.state[key] for key in found.kept})
+        return method
+
+    return found, build
+
+
+def _implied(cls: Any, state: dict[str, Tensor], path: Path) -> dict[str, Any]:
+    """The settings that the shapes of ``state`` give away; none where it is of another method, whose names say so."""
+    try:
+        implied = dict(cls.settings_of(state)) if hasattr(cls, "settings_of") else {}
+        make_config(cls.config_class, implied)
+    except LookupError:
+        return {}
+    except UsageError as problem:
+        raise AvbenchError(f"{path} has tensors of a shape that {cls.info.name} cannot have: {problem}") from problem
+    return implied
+
+
+def match(method: Any, state: dict[str, Tensor]) -> Match:
+    """Compare ``state`` with the method's own tensors; only what it does not have may be one of its ``droppings``."""
+    own = method.state_dict()
+    shared = [key for key in own if key in state]
+    reshaped = {key: _shape(state[key], own[key]) for key in shared if not _fits(state[key], own[key])}
+    foreign = sorted(state.keys() - own.keys())
+    reasons = {key: _reason(key, getattr(method, "droppings", {})) for key in foreign}
+    kept = [key for key in shared if key not in reshaped]
+    return Match(
+        kept=kept,
+        recast={key: str(state[key].dtype)[6:] for key in kept if state[key].dtype != own[key].dtype},
+        dropped={key: reason for key, reason in reasons.items() if reason},
+        missing=sorted(own.keys() - state.keys()),
+        unexpected=[key for key in foreign if not reasons[key]],
+        reshaped=reshaped,
+    )
+
+
+def _reason(key: str, droppings: Mapping[str, str]) -> str:
+    return next((reason for pattern, reason in droppings.items() if re.fullmatch(pattern, key)), "")
+
+
+def _fits(came: Tensor, wanted: Tensor) -> bool:
+    return came.shape == wanted.shape and came.is_floating_point() == wanted.is_floating_point()
+
+
+def _shape(came: Tensor, wanted: Tensor) -> str:
+    kind = "" if came.is_floating_point() == wanted.is_floating_point() else f" {str(came.dtype)[6:]}"
+    return f"{list(came.shape)}{kind}"
 
 
 def fill(method: Any, state: dict[str, Tensor], path: Path) -> None:
-    """Load ``state`` into ``method``, every tensor of both and no other.
+    """Load ``state`` into ``method``: every tensor of both, but for the method's ``droppings``.
+
+    Raises:
+        AvbenchError: as :func:`check`.
+    """
+    found = match(method, state)
+    check(found, type(method), path)
+    method.load_state_dict({key: state[key] for key in found.kept})
+
+
+def check(found: Match, cls: type, path: Path) -> None:
+    """Refuse a file that does not fit.
 
     Raises:
         AvbenchError: with the numbers and the first names of what is missing, unexpected or of another shape.
     """
-    own = method.state_dict()
-    shapes = [f"{key} {list(state[key].shape)}" for key in own if key in state and state[key].shape != own[key].shape]
-    fitting = {key: value for key, value in state.items() if key not in own or value.shape == own[key].shape}
-    missing, unexpected = method.load_state_dict(fitting, strict=False)
+    if found.fits:
+        return
     problems = {
-        "missing": sorted(set(missing) - state.keys()),
-        "unexpected": sorted(unexpected),
-        "of another shape": shapes,
+        "missing": found.missing,
+        "unexpected": found.unexpected,
+        "of another shape": [f"{key} {shape}" for key, shape in found.reshaped.items()],
     }
-    told = [f"{len(keys)} {kind} ({', '.join(keys[:3])})" for kind, keys in problems.items() if keys]
-    if told:
-        raise AvbenchError(
-            f"{path} does not fit {type(method).__name__} as configured, of its {len(own)} tensors and the file's "
-            f"{len(state)}: {'; '.join(told)}: give a checkpoint of this method, or the settings it was trained with"
-        )
+    told = [f"{len(keys)} {kind} ({', '.join(map(readable, keys[:3]))})" for kind, keys in problems.items() if keys]
+    both = len(found.kept) + len(found.reshaped)
+    raise AvbenchError(
+        f"{path} does not fit {cls.__name__} as configured, of its {both + len(found.missing)} tensors and the file's "
+        f"{both + len(found.unexpected) + len(found.dropped)}: {'; '.join(told)}: give a checkpoint of this method, or "
+        "the settings it was trained with"
+    )
 
 
 def load_weights(path: Path) -> Weights:
     """Read a checkpoint: one of ours (its folder or its ``.safetensors``) or an official file (``.pth``, ``.pth.tar``).
 
     Official files may hold the weights under ``model``, ``model_state_dict`` or ``state_dict`` or be them, with or
-    without ``module.`` in the names; what else they hold (optimiser, epoch, numpy scalars) is dropped. No code of
+    without ``module.`` in the names; what else they hold (optimiser, epoch, numpy scalars) is set aside. No code of
     theirs runs.
 
     Raises:
@@ -134,7 +234,8 @@ def load_weights(path: Path) -> Weights:
         raise AvbenchError(f"expected a checkpoint, found nothing at {file}: give one of ours or an official .pth file")
     if file.suffix == ".safetensors":
         return _ours(file)
-    return Weights(_state_of(_unpickled(file), file), None, {})
+    state, form = read_official(file)
+    return Weights(state, None, {}, form)
 
 
 def checkpoint_given(path: Path) -> Path:
@@ -206,40 +307,3 @@ def _is_description(told: Any) -> bool:
     return (
         isinstance(told, dict) and "method" in told and all(isinstance(told.get(k), dict) for k in ("config", "meta"))
     )
-
-
-def _unpickled(file: Path) -> Any:
-    import torch
-
-    try:
-        with torch.serialization.safe_globals(_harmless()):
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as problem:  # a damaged pickle raises whatever its bytes happen to mean
-        wanted = re.search(r"GLOBAL (\S+)", str(problem))
-        if wanted:
-            raise AvbenchError(
-                f"{file} was refused, since it needs {wanted[1]}, which is no weights and could run code: save its "
-                "state dict alone with the code that made it"
-            ) from problem
-        raise AvbenchError(
-            f"expected a PyTorch checkpoint in {file}, which is damaged or something else: fetch it again"
-        ) from problem
-
-
-def _harmless() -> list[Any]:
-    """What official files hold beside tensors: the best epoch's metrics, as numpy scalars of any numpy version."""
-    import numpy as np
-
-    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]
-    return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, type(np.dtype(np.float64))]
-
-
-def _state_of(content: Any, file: Path) -> dict[str, Tensor]:
-    """The state dict in an official file, names without ``module.``."""
-    found = next((content[e] for e in ENTRIES if e in content), content) if isinstance(content, Mapping) else None
-    if not isinstance(found, Mapping) or not found or not all(hasattr(value, "shape") for value in found.values()):
-        raise AvbenchError(
-            f"expected weights by name in {file}, as a whole or under {', '.join(ENTRIES)}, got something else: give "
-            "the checkpoint of a method"
-        )
-    return {PREFIX.sub("", str(key)): value for key, value in found.items()}

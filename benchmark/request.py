@@ -23,8 +23,8 @@ PART = 256
 """Samples in a part file; batches never straddle two parts, so that a resumed run gives the same bytes."""
 
 PREDICTING = (
-    *("types.py", "frontends.py", "augment.py", "checkpoints.py", "building.py", "predicting.py", "parts.py"),
-    *("nets", "data"),
+    *("types.py", "frontends.py", "augment.py", "checkpoints.py", "official_files.py", "building.py", "predicting.py"),
+    *("parts.py", "nets", "data"),
 )
 """The source on which predictions depend, beside the method's own file."""
 FUSED: dict[Refinement, str] = {"iqr": "iqr", "ogl": "av+ogl"}

@@ -43,9 +43,13 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as JSON with sorted keys, one key a line; NaN and infinity, which JSON lacks, are refused."""
-    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_atomic(path, f"{text}\n".encode())
+    """Write :func:`json_bytes` of ``value``."""
+    write_atomic(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """``value`` as JSON with sorted keys, one key a line; NaN and infinity, which JSON lacks, are refused."""
+    return f"{json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)}\n".encode()
 
 
 def read_json(path: Path) -> Any:

@@ -16,7 +16,10 @@ from avbench.request import MethodRequest, Settings, contents
 from avbench.sources import source_fingerprint
 from avbench.store import code_fingerprint, hash_json, home
 
-TRAINING = ("training.py", "augment.py", "frontends.py", "types.py", "checkpoints.py", "nets", "data", "metrics")
+TRAINING = (
+    *("training.py", "augment.py", "frontends.py", "types.py", "checkpoints.py", "official_files.py"),
+    *("nets", "data", "metrics"),
+)
 """The source on which a training depends, beside the method's own file and the recipe."""
 
 

@@ -9,8 +9,9 @@ evaluation mode works (the official override stands outside its class), every ba
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -101,6 +102,9 @@ class JSA(nn.Module):
     """JSA: attention of the sound's target slot over the image, trained with joint slot attention."""
 
     score_range = (0.0, 1.0)
+    droppings: ClassVar[dict[str, str]] = {
+        r"(img|aud)_decoder\..+": "slot decoders, which training alone uses; left out with decoders = false"
+    }
 
     def __init__(self, config: JSAConfig) -> None:
         super().__init__()
@@ -115,10 +119,20 @@ class JSA(nn.Module):
             self.aud_decoder = SlotDecoder(config.dim, height=1, width=audio_positions(self.frontend))
             for decoder in (self.img_decoder, self.aud_decoder):
                 decoder.requires_grad_(config.lam1 != 0)  # no parameter that no loss reaches
-        else:
-            self.register_load_state_dict_pre_hook(_forget_decoders)  # type: ignore[no-untyped-call]
         if config.pretrained is not None:
             load_imagenet(self.imgnet, config.pretrained)
+
+    @staticmethod
+    def settings_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """What the shapes of a state dict give away: the number of slots, their channels, whether decoders are there.
+
+        Nothing without the slots ``[1, num_slots, dim]``.
+        """
+        slots = state.get("slot_attn.slots")
+        if slots is None or slots.ndim != 3:
+            return {}
+        decoders = any(key.startswith("img_decoder.") for key in state)
+        return {"num_slots": slots.shape[1], "dim": slots.shape[2], "decoders": decoders}
 
     def train(self, mode: bool = True) -> Self:
         """Switch modes; the front-end's epsilon follows, as the official training and test loaders differ in it."""
@@ -198,12 +212,6 @@ class JSA(nn.Module):
                 f"{sounds.shape[1]}: train on the method's own front-end at {RATE} Hz"
             )
         return F.mse_loss(rebuilt_cells, cells.detach()) + F.mse_loss(rebuilt_sounds, sounds.detach())
-
-
-def _forget_decoders(method: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Let a model without decoders take the weights of one that was trained with them."""
-    for key in [key for key in state if key.startswith((f"{prefix}img_decoder.", f"{prefix}aud_decoder."))]:
-        del state[key]
 
 
 def audio_positions(frontend: PowerSpectrogram) -> int:

@@ -1,10 +1,13 @@
 """JSA against the outputs of the official code (InhoKim429/JSA at 359aa337) on made-up weights and inputs."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from avbench.checkpoints import fill
 from avbench.methods.jsa import JSA, JSAConfig, false_negatives
 from avbench.nets.slot_attention import attend
 
@@ -30,7 +33,7 @@ def build(made_up):
 
     def in_dtype(dtype, **settings):
         method = JSA(JSAConfig(**settings))
-        method.load_state_dict(weights)
+        fill(method, weights, Path("made-up.pth"))
         return method.to(dtype)
 
     return in_dtype
