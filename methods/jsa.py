@@ -3,15 +3,22 @@
 Slot attention splits each modality into a target slot (index 0) and off-target slots; the target slots are contrasted,
 and the attention of the sound's target query over the image is the map. Official code: InhoKim429/JSA. Differences:
 evaluation mode works (the official override stands outside its class), every batch of an epoch is used (a leftover
-``break`` ends it after one), and a batch that ``reciprocal_k`` would empty of negatives is refused.
+``break`` ends it after one), and a batch that ``reciprocal_k`` would empty of negatives is refused. Several target
+slots (supplementary, table of slots) are not in the official code; what they mean here is ours: the first
+``num_targets`` slots are targets, two samples are as alike as the best pair of their targets, the pair that is best
+within a sample takes the place of slot 0 in the false negatives and the match term, and the map is the cell-wise
+maximum (or sum) of the targets' attention before it is divided by its sum over the cells.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from functools import reduce
+from itertools import product
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +28,7 @@ from avbench.errors import UsageError
 from avbench.frontends import PowerSpectrogram
 from avbench.nets.contrastive import info_nce
 from avbench.nets.resnet import STRIDE, Trunk, load_imagenet, reset_convolutions
-from avbench.nets.slot_attention import JointSlotAttention, SlotDecoder, Slots, attend
+from avbench.nets.slot_attention import JointSlotAttention, SlotDecoder, Slots, attend, compete, share
 from avbench.registry import register_method
 from avbench.types import CANVAS, Batch, Embeddings, Prediction
 
@@ -34,10 +41,13 @@ class JSAConfig:
     """Settings of JSA; defaults are those of the official ``train_script.sh`` unless said otherwise."""
 
     tau: float = 0.03  # --tau
-    num_slots: int = 2  # --num_slots; slot 0 is the target whatever the number
+    num_slots: int = 2  # --num_slots; targets and off-targets together
+    num_targets: int = 1  # slot 0, as the official code; more: supplementary, table of slots, defined above
+    target_merge: Literal["max", "sum"] = "max"  # how the attention of several targets makes one map: ours
     iters: int = 5  # --iters; supplementary, table of N
     mask_ratio: float = 0.1  # --mask_ratio; supplementary, table of mask ratios
     reciprocal_k: int = 20  # --reciprocal_k; 0 = no false-negative mitigation
+    lam0: float = 1.0  # weight of the contrastive term: ours, 1 in the official code
     lam1: float = 0.1  # weight of reconstruction, --lam1
     lam2: float = 0.1  # weight of divergence, --lam2
     lam3: float = 100.0  # weight of match, --lam3
@@ -48,6 +58,7 @@ class JSAConfig:
     width: float = 1.0  # of both trunks: 1 = ResNet-18 as published; smaller for quick runs
     spectrogram_pool: int = 1  # 1 = as published; 2 averages 2 x 2 spectrogram cells, a departure for quick runs
     pretrained: str | None = None  # of the image trunk: "imagenet" (official code), a path, or None = from scratch
+    half_similarities: bool = True  # under autocast, slots are compared in half precision; False = in float32
     decoders: bool = True  # False leaves the slot decoders out, for inference or for lam1 = 0
 
     def __post_init__(self) -> None:
@@ -56,9 +67,17 @@ class JSAConfig:
                 "JSA needs tau, iters and spectrogram_pool above 0, an even dim and reciprocal_k >= 0, got "
                 f"{self.tau}, {self.iters}, {self.spectrogram_pool}, {self.dim} and {self.reciprocal_k}"
             )
-        if self.num_slots < 2:
+        if not 1 <= self.num_targets < self.num_slots:
             raise UsageError(
-                f"JSA needs a target slot and at least one off-target slot, got num_slots = {self.num_slots}"
+                f"JSA needs a target slot and at least one off-target slot, got num_slots = {self.num_slots}, of which "
+                f"num_targets = {self.num_targets}"
+            )
+        if not any((self.lam0, self.lam1, self.lam2, self.lam3)):
+            raise UsageError("JSA needs a loss, but lam0, lam1, lam2 and lam3 are all 0: leave one above 0")
+        if self.iters == 1 and not any((self.lam0, self.lam1, self.lam2)):
+            raise UsageError(
+                "JSA's match term alone reaches no slot update at iters = 1, whose queries come before any update: "
+                "raise iters, or one of lam0, lam1 and lam2"
             )
 
 
@@ -147,8 +166,8 @@ class JSA(nn.Module):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Contrastive, match, divergence and reconstruction terms, unweighted, and their weighted total; scalars.
 
-        A term whose weight (``lam1`` reconstruction, ``lam2`` divergence, ``lam3`` match) is 0 is neither computed
-        nor named. Tokens are hidden in training mode only.
+        A term whose weight (``lam0`` contrastive, ``lam1`` reconstruction, ``lam2`` divergence, ``lam3`` match) is 0
+        is neither computed nor named. Tokens are hidden in training mode only.
 
         Raises:
             UsageError: if ``reciprocal_k`` is not smaller than the batch, or the decoders cannot rebuild its tokens.
@@ -157,38 +176,52 @@ class JSA(nn.Module):
         cells, sounds = self._tokens(batch)
         seen = self.slot_attn.hide(cells, sounds, config.mask_ratio) if self.training else (cells, sounds)
         image, audio = self.slot_attn(*seen)
-        terms = {"contrastive": self._contrastive(image, audio)}
-        total = terms["contrastive"]
-        if config.lam3:
-            terms["match"] = match(image, audio)
-            total = total + config.lam3 * terms["match"]
-        if config.lam2:
-            terms["divergence"] = divergence(image.slots) + divergence(audio.slots)
-            total = total + config.lam2 * terms["divergence"]
-        if config.lam1:
-            terms["reconstruction"] = self._reconstruction(image, audio, cells=cells, sounds=sounds)
-            total = total + config.lam1 * terms["reconstruction"]
-        return {**terms, "total": total}
+        heard, viewed = self._targets(audio), self._targets(image)
+        pairs = best_pairs(viewed, heard)
+        parts: dict[str, tuple[float, Callable[[], Tensor]]] = {
+            "contrastive": (config.lam0, lambda: self._contrastive(viewed, heard, pairs)),
+            "match": (config.lam3, lambda: match(image, audio, pairs)),
+            "divergence": (config.lam2, lambda: divergence(image.slots) + divergence(audio.slots)),
+            "reconstruction": (config.lam1, lambda: self._reconstruction(image, audio, cells=cells, sounds=sounds)),
+        }
+        terms = {name: term() for name, (weight, term) in parts.items() if weight}
+        return {**terms, "total": reduce(torch.add, [parts[name][0] * term for name, term in terms.items()])}
 
     def localize(self, batch: Batch) -> Prediction:
-        """Attention of the sound's target query over the image, ``[B, h, w]``, positive, each map summing to 1.
+        """Attention of the sound's target queries over the image, ``[B, h, w]``, positive, each map summing to 1.
 
-        ``extra["image_query"]`` is the same of the image's own target query. ``confidence`` is the cosine of the two
-        target slots in [-1, 1]: our choice, since the maps are normalised per sample and the paper defines none.
+        ``extra["image_query"]`` is the same of the image's own target queries; with several targets,
+        ``extra["target_1"]`` and so on are the maps of the sound's target queries one by one. ``confidence`` is the
+        cosine of the two target slots, of the best pair of several, in [-1, 1]: our choice, since the maps are
+        normalised per sample and the paper defines none.
         """
         features = self.imgnet(batch.image)
         image, audio = self.slot_attn(_as_tokens(features), _as_tokens(self.audnet(batch.audio)))
-        sharpening, grid = self.config.infer_sharpening, (len(features), *features.shape[2:])
+        grid, targets = (len(features), *features.shape[2:]), self.config.num_targets
         heard, seen = (
-            attend(side.queries, image.keys, sharpening=sharpening)[:, 0].reshape(grid) for side in (audio, image)
+            compete(side.queries, image.keys, sharpening=self.config.infer_sharpening)[:, :targets]
+            for side in (audio, image)
         )
-        confidence = F.cosine_similarity(image.slots[:, 0], audio.slots[:, 0], dim=1)
-        return Prediction(heard, {"image_query": seen}, confidence)
+        extra = {"image_query": share(self._merge(seen)).reshape(grid)}
+        if targets > 1:
+            single = share(heard).unbind(dim=1)
+            extra |= {f"target_{number}": weights.reshape(grid) for number, weights in enumerate(single, start=1)}
+        cosines = F.cosine_similarity(image.slots[:, :targets, None], audio.slots[:, None, :targets], dim=3)
+        return Prediction(share(self._merge(heard)).reshape(grid), extra, cosines.amax(dim=(1, 2)))
 
     def embed(self, batch: Batch) -> Embeddings:
-        """Target slots ``[B, dim]`` of both modalities after all updates, not normalised; compared by cosine."""
-        image, audio = self.slot_attn(*self._tokens(batch))
-        return Embeddings(image.slots[:, 0], audio.slots[:, 0])
+        """Target slots of both modalities after all updates, not normalised.
+
+        ``[B, dim]`` with one target, ``[B, num_targets, dim]`` with several.
+        """
+        image, audio = (side.slots[:, : self.config.num_targets] for side in self.slot_attn(*self._tokens(batch)))
+        return Embeddings(image, audio) if self.config.num_targets > 1 else Embeddings(image[:, 0], audio[:, 0])
+
+    def similarity(self, images: Tensor, audios: Tensor) -> Tensor:
+        """Cosines ``[N, M]`` of embeddings, of the best pair of targets where there are several."""
+        if images.ndim == 2:
+            images, audios = images[:, None], audios[:, None]
+        return best_cosines(F.normalize(images, dim=2), F.normalize(audios, dim=2))
 
     def _frontend(self) -> PowerSpectrogram:
         eps = self.config.eps_train if self.training else self.config.eps_test
@@ -197,10 +230,17 @@ class JSA(nn.Module):
     def _tokens(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return _as_tokens(self.imgnet(batch.image)), _as_tokens(self.audnet(batch.audio))
 
-    def _contrastive(self, image: Slots, audio: Slots) -> Tensor:
-        with torch.autocast(image.slots.device.type, enabled=False):
-            pictures, sounds = (F.normalize(_at_least_float32(s.slots[:, 0]), dim=1) for s in (image, audio))
-            return contrastive(pictures, sounds, tau=self.config.tau, reciprocal_k=self.config.reciprocal_k)
+    def _targets(self, side: Slots) -> Tensor:
+        return F.normalize(_at_least_float32(side.slots[:, : self.config.num_targets]), dim=2)
+
+    def _merge(self, weights: Tensor) -> Tensor:
+        """``[B, num_targets, P]`` weights to ``[B, 1, P]``."""
+        return weights.amax(dim=1, keepdim=True) if self.config.target_merge == "max" else weights.sum(1, keepdim=True)
+
+    def _contrastive(self, images: Tensor, audios: Tensor, pairs: tuple[Tensor, Tensor]) -> Tensor:
+        single = torch.autocast(images.device.type, enabled=False)
+        with nullcontext() if self.config.half_similarities else single:
+            return contrastive(images, audios, pairs, tau=self.config.tau, reciprocal_k=self.config.reciprocal_k)
 
     def _reconstruction(self, image: Slots, audio: Slots, *, cells: Tensor, sounds: Tensor) -> Tensor:
         if not self.config.decoders:
@@ -220,11 +260,36 @@ def audio_positions(frontend: PowerSpectrogram) -> int:
     return math.ceil(frames / (frontend.pool * STRIDE))
 
 
-def contrastive(images: Tensor, audios: Tensor, *, tau: float, reciprocal_k: int) -> Tensor:
-    """InfoNCE of unit target slots ``[B, D]``, both directions summed, without the probable false negatives."""
-    similarity = images @ audios.T
-    excluded = false_negatives(images.detach(), audios.detach(), reciprocal_k)
-    return info_nce(similarity.masked_fill(excluded, -torch.inf) / tau)
+def best_cosines(images: Tensor, audios: Tensor) -> Tensor:
+    """``[N, t, D]`` and ``[M, t, D]`` unit targets to ``[N, M]``: the cosine of each two samples' best pair."""
+    numbers = product(range(images.shape[1]), range(audios.shape[1]))
+    return reduce(torch.maximum, (images[:, i] @ audios[:, j].T for i, j in numbers))
+
+
+def best_pairs(images: Tensor, audios: Tensor) -> tuple[Tensor, Tensor]:
+    """The targets of image and sound that are most alike within each sample.
+
+    Args:
+        images: ``[B, t, D]`` unit targets.
+        audios: ``[B, t, D]``.
+
+    Returns: two ``[B]`` of indices in [0, t); of pairs that are equally alike, any.
+    """
+    best = torch.einsum("bid,bjd->bij", images.detach(), audios.detach()).flatten(1).argmax(dim=1)
+    return best // audios.shape[1], best % audios.shape[1]
+
+
+def contrastive(
+    images: Tensor, audios: Tensor, pairs: tuple[Tensor, Tensor], *, tau: float, reciprocal_k: int
+) -> Tensor:
+    """InfoNCE of unit targets ``[B, t, D]``, both directions summed, without the probable false negatives.
+
+    Two samples are as alike as the best pair of their targets; false negatives are found among the targets that
+    ``pairs`` names.
+    """
+    seen, heard = (_pick(side.detach(), index) for side, index in zip((images, audios), pairs, strict=True))
+    excluded = false_negatives(seen, heard, reciprocal_k)
+    return info_nce(best_cosines(images, audios).masked_fill(excluded, -torch.inf) / tau)
 
 
 def false_negatives(images: Tensor, audios: Tensor, k: int) -> Tensor:
@@ -257,11 +322,24 @@ def _nearest(vectors: Tensor, k: int) -> Tensor:
     return torch.zeros_like(similarity, dtype=torch.bool).scatter_(1, chosen, True)
 
 
-def match(image: Slots, audio: Slots) -> Tensor:
-    """Mean squared difference of each target's cross-modal attention from the fixed intra-modal one, both summed."""
-    heard = F.mse_loss(attend(audio.queries, image.keys)[:, 0], attend(image.queries, image.keys)[:, 0].detach())
-    seen = F.mse_loss(attend(image.queries, audio.keys)[:, 0], attend(audio.queries, audio.keys)[:, 0].detach())
+def match(image: Slots, audio: Slots, pairs: tuple[Tensor, Tensor]) -> Tensor:
+    """Mean squared difference of a target's cross-modal attention from the fixed intra-modal one, both sides summed.
+
+    ``pairs`` are the indices ``[B]`` of each sample's image target and sound target.
+    """
+    seeing, hearing = pairs
+    heard = F.mse_loss(
+        _pick(attend(audio.queries, image.keys), hearing), _pick(attend(image.queries, image.keys), seeing).detach()
+    )
+    seen = F.mse_loss(
+        _pick(attend(image.queries, audio.keys), seeing), _pick(attend(audio.queries, audio.keys), hearing).detach()
+    )
     return heard + seen
+
+
+def _pick(slots: Tensor, index: Tensor) -> Tensor:
+    """``[B, K, ...]`` and ``[B]`` to ``[B, ...]``: each sample's slot of that number."""
+    return slots[torch.arange(len(slots), device=slots.device), index]
 
 
 def divergence(slots: Tensor) -> Tensor:

@@ -22,8 +22,8 @@ class Slots(NamedTuple):
     """``[B, P, D]``."""
 
 
-def attend(queries: Tensor, keys: Tensor, *, sharpening: float = 1.0) -> Tensor:
-    """Slots compete for the tokens, then each slot's weights are divided by their sum over the tokens.
+def compete(queries: Tensor, keys: Tensor, *, sharpening: float = 1.0) -> Tensor:
+    """Slots compete for the tokens: a softmax over the slots for each token, plus :data:`EPSILON`.
 
     Args:
         queries: ``[B, K, D]``, one per slot.
@@ -31,12 +31,21 @@ def attend(queries: Tensor, keys: Tensor, *, sharpening: float = 1.0) -> Tensor:
         sharpening: multiplies the scaled dot products; it bends the weights but does not reorder a slot's tokens
             where there are two slots.
 
-    Returns: ``[B, K, P]``, positive, each row summing to 1.
+    Returns: ``[B, K, P]``, positive, each column summing to about 1.
     """
     logits = torch.einsum("bkd,bpd->bkp", queries, keys) * (sharpening * queries.shape[2] ** -0.5)
-    weights = logits.softmax(dim=1) + EPSILON
-    normalised: Tensor = weights / weights.sum(dim=2, keepdim=True)
-    return normalised
+    weights: Tensor = logits.softmax(dim=1) + EPSILON
+    return weights
+
+
+def share(weights: Tensor) -> Tensor:
+    """``[B, K, P]`` weights divided by their sum over the tokens."""
+    return weights / weights.sum(dim=2, keepdim=True)
+
+
+def attend(queries: Tensor, keys: Tensor, *, sharpening: float = 1.0) -> Tensor:
+    """:func:`compete`, then each slot's weights divided by their sum over the tokens: ``[B, K, P]``, rows sum to 1."""
+    return share(compete(queries, keys, sharpening=sharpening))
 
 
 class JointSlotAttention(nn.Module):

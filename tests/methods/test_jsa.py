@@ -10,7 +10,16 @@ import torch.nn.functional as F
 from avbench.checkpoints import fill
 from avbench.errors import UsageError
 from avbench.frontends import PowerSpectrogram
-from avbench.methods.jsa import JSA, JSAConfig, audio_positions, contrastive, divergence, false_negatives, match
+from avbench.methods.jsa import (
+    JSA,
+    JSAConfig,
+    audio_positions,
+    best_pairs,
+    contrastive,
+    divergence,
+    false_negatives,
+    match,
+)
 from avbench.nets.slot_attention import Slots, attend
 from avbench.types import Window
 
@@ -120,13 +129,16 @@ def test_tokens_hide_while_training_only(batch):
 
 
 def test_total_weighs_the_terms(batch):
-    terms = {key: value.item() for key, value in small(lam1=0.5, lam2=3.0, lam3=7.0).eval().loss(batch).items()}
+    method = small(lam0=2.0, lam1=0.5, lam2=3.0, lam3=7.0).eval()
+    terms = {key: value.item() for key, value in method.loss(batch).items()}
     assert set(terms) == {"contrastive", "match", "divergence", "reconstruction", "total"}
     weighted = 0.5 * terms["reconstruction"] + 3 * terms["divergence"] + 7 * terms["match"]
-    assert terms["total"] == pytest.approx(terms["contrastive"] + weighted, rel=1e-6)
+    assert terms["total"] == pytest.approx(2 * terms["contrastive"] + weighted, rel=1e-6)
 
 
-@pytest.mark.parametrize(("off", "term"), [("lam1", "reconstruction"), ("lam2", "divergence"), ("lam3", "match")])
+@pytest.mark.parametrize(
+    ("off", "term"), [("lam0", "contrastive"), ("lam1", "reconstruction"), ("lam2", "divergence"), ("lam3", "match")]
+)
 def test_a_term_of_no_weight_is_left_out(batch, off, term):
     whole, less = (small(mask_ratio=0.0, **settings) for settings in ({}, {off: 0.0}))
     terms = less.loss(batch)
@@ -192,7 +204,9 @@ def test_contrast_leaves_false_negatives_out():
         rows = sum(math.exp(table[i][j]) for j in range(4) if (i, j) not in excluded)
         columns = sum(math.exp(table[j][i]) for j in range(4) if (j, i) not in excluded)
         wanted += (2 * -table[i][i] + math.log(rows) + math.log(columns)) / 4
-    assert contrastive(images, audios, tau=0.5, reciprocal_k=2).item() == pytest.approx(wanted, rel=1e-12)
+    images, audios = images[:, None], audios[:, None]
+    found = contrastive(images, audios, best_pairs(images, audios), tau=0.5, reciprocal_k=2)
+    assert found.item() == pytest.approx(wanted, rel=1e-12)
 
 
 def test_divergence_by_hand():
@@ -209,7 +223,7 @@ def test_match_moves_the_cross_modal_attention_alone():
     parts = {name: torch.randn(2, 3, 4, requires_grad=True) for name in ("image_q", "image_k", "audio_q", "audio_k")}
     image = Slots(torch.zeros(1), parts["image_q"], parts["image_k"])
     audio = Slots(torch.zeros(1), parts["audio_q"], parts["audio_k"])
-    found = match(image, audio)
+    found = match(image, audio, (torch.zeros(2).long(), torch.zeros(2).long()))
     (gradient,) = torch.autograd.grad(found, parts["image_q"])
     target = attend(parts["audio_q"], parts["audio_k"])[:, 0].detach()
     seen = (attend(parts["image_q"], parts["audio_k"])[:, 0] - target).square().mean()
@@ -219,18 +233,54 @@ def test_match_moves_the_cross_modal_attention_alone():
     assert found.item() == pytest.approx((seen + heard).item(), rel=1e-6)
 
 
-def test_similarities_keep_single_precision_under_autocast(batch):
-    method = small().eval()
+def slots_of(unit):
+    """One modality's slots ``[B, K, D]`` with empty queries and keys."""
+    return Slots(unit, torch.zeros(1), torch.zeros(1))
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_under_autocast_slots_are_compared_in_half_precision_or_not(batch, monkeypatch, half):
+    torch.manual_seed(0)
+    image, audio = (torch.randn(3, 2, 8) for _ in range(2))
+    method = small(half_similarities=half, lam1=0.0, lam2=0.0, lam3=0.0).eval()
+    monkeypatch.setattr(method.slot_attn, "forward", lambda *tokens: (slots_of(image), slots_of(audio)))
+    units = [F.normalize(slots[:, :1], dim=2) for slots in (image, audio)]
+    single = contrastive(*units, best_pairs(*units), tau=0.03, reciprocal_k=1).item()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        terms = method.loss(batch)
-    assert terms["contrastive"].dtype == torch.float32
-    assert math.isfinite(terms["total"].item())
+        halved = contrastive(*units, best_pairs(*units), tau=0.03, reciprocal_k=1).item()
+        found = method.loss(batch)["contrastive"].item()
+    assert halved != pytest.approx(single, rel=1e-4)
+    assert found == (halved if half else single)
+
+
+def test_half_precision_changes_nothing_without_autocast(batch):
+    totals = [small(half_similarities=half).eval().loss(batch)["total"].item() for half in (True, False)]
+    assert totals[0] == totals[1]
+
+
+def test_neighbours_can_tie_in_half_precision():
+    positions = circle(0, 1, 2, 3).float()
+    near = false_negatives(positions, positions, 2)
+    assert near.sum() == 2
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cosines = positions @ positions.T
+    assert (cosines == 1).all(), "all are equally near"
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"num_slots": 1}, "at least one off-target slot, got num_slots = 1"),
+        (
+            {"num_slots": 3, "num_targets": 3},
+            "at least one off-target slot, got num_slots = 3, of which num_targets = 3",
+        ),
+        ({"num_targets": 0}, "JSA needs a target slot"),
+        (
+            {"lam0": 0.0, "lam1": 0.0, "lam2": 0.0, "lam3": 0.0},
+            "JSA needs a loss, but lam0, lam1, lam2 and lam3 are all",
+        ),
+        ({"lam0": 0.0, "lam1": 0.0, "lam2": 0.0, "iters": 1}, "match term alone reaches no slot update at iters = 1"),
         ({"tau": 0.0}, "JSA needs tau"),
         ({"dim": 7}, "an even dim"),
         ({"reciprocal_k": -1}, "reciprocal_k >= 0"),
