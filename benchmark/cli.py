@@ -15,6 +15,7 @@ COMMANDS = {
     "run": ("running", "evaluate methods on splits and print the table"),
     "train": ("training", "train a method by a recipe"),
     "localize": ("localizing", "draw where a method hears the sound in one image"),
+    "convert": ("converting", "turn an authors' checkpoint into one of ours"),
     "list": ("listing", "list methods, splits, protocols, metrics, controls or recipes"),
     "demo-sheet": ("demo_sheet", "draw a contact sheet of a demo split"),
     "card": ("card", "say what methods are, what they learn from, and what they cost"),
