@@ -29,15 +29,18 @@ from avbench.errors import UsageError
 from avbench.metrics.protocols import PROTOCOLS
 from avbench.opening import Places
 from avbench.records import Record
+from avbench.registry import describe, find_method, method_names
 from avbench.request import MethodRequest, Refinement, Settings, protocol_called
 from avbench.runner import Outcome, request_for, run
 
+ALL = "all"
 CONTROLS = ("whole", "square", "disc")
 """Rows of every table: they need no media."""
 DEMO_CONTROLS = ("random", "training-prior", "oracle-all", "oracle-largest")
 
 EXAMPLES = """\
   avbench run --method jsa --split demo
+  avbench run --method all --split demo
   avbench run --method jsa,ezvsl,disc --split demo,demo-extended --json
   avbench run --method ezvsl --split demo --audio swapped
   avbench run --method jsa --split demo --refine iqr --protocol common,jsa
@@ -78,7 +81,12 @@ def _parser() -> ArgumentParser:
 
 def _add_inputs(parser: ArgumentParser) -> None:
     what = parser.add_argument_group("what is evaluated")
-    what.add_argument("--method", required=True, type=str, help="names, or path/to/file.py:Name, separated by commas")
+    what.add_argument(
+        "--method",
+        required=True,
+        type=str,
+        help="names, or path/to/file.py:Name, separated by commas; all = every one that can be trained",
+    )
     what.add_argument(
         "--split", required=True, type=str, help="names, or YAML files of your own sets, separated by commas"
     )
@@ -182,7 +190,7 @@ def _refinements(text: str) -> tuple[Refinement, ...]:
 
 
 def _requests(options: Namespace, split: str) -> list[MethodRequest]:
-    methods = names(options.method, "method")
+    methods = _methods(options.method)
     # The object map that is mixed in is a method of the run, named or not, with settings of its own.
     implied = ["ogl"] if "ogl" in _refinements(options.refine) and "ogl" not in methods else []
     checkpoints = per_method(options.checkpoint, methods, "--checkpoint", implied=implied)
@@ -194,6 +202,21 @@ def _requests(options: Namespace, split: str) -> list[MethodRequest]:
     requests += [request_for(name, _checkpoint(name, checkpoints[name]), overrides[name]) for name in implied]
     _check_names(requests)
     return requests
+
+
+def _methods(text: str) -> list[str]:
+    """The methods named; ``all`` stands for every one that can be trained, but for those named beside it."""
+    named = names(text, "method")
+    if ALL not in named:
+        return named
+    rest = [name for name in method_names() if name not in named and _can_be_trained(name)]
+    place = named.index(ALL)
+    return [*named[:place], *rest, *named[place + 1 :]]
+
+
+def _can_be_trained(name: str) -> bool:
+    info = describe(find_method(name))
+    return info.trainable and not info.control
 
 
 def _checkpoint(method: str, given: Sequence[str]) -> Path | None:

@@ -1,0 +1,59 @@
+"""``--method all``: every method that can be trained, each sample decoded once for all of them."""
+
+import json
+
+import pytest
+
+from avbench.cli import main
+from avbench.commands import running
+from avbench.data import loader
+
+SIX = ["alignment", "ezvsl", "fnac", "jsa", "lvs", "slavc"]
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Methods are taken as initialised where no checkpoint was given."""
+    monkeypatch.setattr("avbench.runner.trained_checkpoint", lambda request, *_: request)
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The pictures that were decoded, in order."""
+    seen, decode = [], loader.decode_image
+
+    def spy(path):
+        seen.append(path.stem)
+        return decode(path)
+
+    monkeypatch.setattr(loader, "decode_image", spy)
+    return seen
+
+
+def test_all_methods_of_a_run_share_one_decode_pass(capsys, tiny_set, tmp_path, untrained, decoded):
+    slim = [f"--set={name}.width=0.0625" for name in SIX]
+    code = main(
+        ["run", "--method=all", f"--split={tiny_set}", "--controls=false", "--json", f"--runs={tmp_path}", *slim]
+    )
+    assert code == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["method"] for row in rows] == SIX
+    assert len(decoded) == len(set(decoded)) == rows[0]["n_scored"]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("all", SIX),
+        ("jsa,all", ["jsa", "alignment", "ezvsl", "fnac", "lvs", "slavc"]),
+        ("all,ogl", [*SIX, "ogl"]),
+        ("lvs,disc", ["lvs", "disc"]),
+    ],
+)
+def test_all_stands_for_what_can_be_trained_and_is_not_named(text, wanted):
+    assert running._methods(text) == wanted
+
+
+def test_all_on_a_real_split_asks_for_the_first_missing_checkpoint(capsys, tiny_set, tmp_path):
+    assert main(["run", "--method=all", f"--split={tiny_set}", f"--runs={tmp_path}"]) == 2
+    assert "alignment needs trained weights" in capsys.readouterr().err
