@@ -67,7 +67,7 @@ class Golden:
         parameters = dict(method.named_parameters())
         names = [k.split("/grad_norm/")[1] for k in self.scalars if k.startswith(f"{tag}/grad_norm/")]
         named = [n for n in names if n != "ALL"]
-        assert len(named) > 10
+        assert len(named) > 8
         for name in named:
             gradient = parameters[name].grad.flatten().double().cpu()
             norm, total = (self.scalars[f"{tag}/grad_{part}/{name}"] for part in ("norm", "sum"))
@@ -160,7 +160,8 @@ def relative():
 @pytest.fixture(scope="session")
 def sample0():
     """Outputs of official code for one sample of made-up weights, with that sample."""
-    stored = np.load(Path(__file__).parents[1] / "golden" / "ezvsl_jsa_ogl_sample0.npz")
+    files = sorted((Path(__file__).parents[1] / "golden").glob("*_sample0.npz"))
+    stored = {key: value for file in files for key, value in np.load(file).items() if key != "source"}
     mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     picture = torch.from_numpy(stored["image"]).permute(2, 0, 1)[None]
     image = ((picture.float() / 255 - mean) / std).double()
