@@ -28,7 +28,7 @@ from avbench.nets.two_encoders import (
     reset_two_encoders,
 )
 from avbench.registry import register_method
-from avbench.types import Batch, Embeddings, Prediction
+from avbench.types import Batch, Embeddings, Prediction, Window
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class EZVSLConfig:
     width: float = 1.0  # 1 = ResNet-18 as published; smaller for quick runs
     pretrained: str | None = None  # of the image trunk: "imagenet" (paper), a path, or None = from scratch
     pool_temperature: float = 0.0  # 0 = best cell (paper, eq. of the max); above 0 a soft maximum, a departure
+    seconds: float = 3.0  # heard, from the middle; the official --audio_dur has no effect, datasets.py hears 3
     retrieval: Literal["max", "avg"] = "max"  # "max" is what training compares; which one is published is unknown
 
 
@@ -57,12 +58,13 @@ class EZVSL(nn.Module):
 
     def __init__(self, config: EZVSLConfig) -> None:
         super().__init__()
-        if config.tau <= 0 or config.pool_temperature < 0:
+        if min(config.tau, config.seconds) <= 0 or config.pool_temperature < 0:
             raise UsageError(
-                f"EZ-VSL needs tau > 0 and pool_temperature >= 0, got {config.tau} and {config.pool_temperature}"
+                "EZ-VSL needs tau and seconds above 0 and pool_temperature >= 0, got "
+                f"{config.tau}, {config.seconds} and {config.pool_temperature}"
             )
         self.config = config
-        self.frontend = ScipySpectrogram()
+        self.frontend = ScipySpectrogram(Window(config.seconds, "centre-seconds"))
         self.score_range = (-1 / config.tau, 1 / config.tau)
         self.imgnet = Trunk(3, width=config.width)
         self.img_proj = nn.Conv2d(self.imgnet.features, config.out_dim, kernel_size=1)

@@ -238,8 +238,8 @@ class JSA(nn.Module):
         return weights.amax(dim=1, keepdim=True) if self.config.target_merge == "max" else weights.sum(1, keepdim=True)
 
     def _contrastive(self, images: Tensor, audios: Tensor, pairs: tuple[Tensor, Tensor]) -> Tensor:
-        single = torch.autocast(images.device.type, enabled=False)
-        with nullcontext() if self.config.half_similarities else single:
+        half, device = self.config.half_similarities, images.device.type
+        with nullcontext() if half else torch.autocast(device, enabled=False):
             return contrastive(images, audios, pairs, tau=self.config.tau, reciprocal_k=self.config.reciprocal_k)
 
     def _reconstruction(self, image: Slots, audio: Slots, *, cells: Tensor, sounds: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from avbench.errors import UsageError
 from avbench.frontends import ScipySpectrogram
 from avbench.methods.ezvsl import EZVSL, EZVSLConfig
 from avbench.nets.two_encoders import pool_cells
+from avbench.types import Window
 
 SPECTROGRAM = (33, 40)
 
@@ -44,6 +45,13 @@ def test_the_published_size():
     assert sum(b.numel() for b in method.buffers()) == 19_240
     assert len(method.state_dict()) == 244
     assert method.frontend == ScipySpectrogram()
+
+
+@pytest.mark.parametrize(("settings", "seconds", "frames"), [({}, 3.0, 200), ({"seconds": 5.0}, 5.0, 334)])
+def test_three_seconds_are_heard_unless_told_otherwise(settings, seconds, frames):
+    heard = small(**settings).frontend
+    assert heard.window == Window(seconds, "centre-seconds")
+    assert heard(torch.zeros(1, int(seconds * 16_000)), 16_000).shape == (1, 1, 257, frames)
 
 
 def test_loss_is_symmetric_infonce_of_the_best_cells(random_batch):
@@ -113,9 +121,9 @@ def test_initial_weights():
     assert method.audnet.layer1[0].conv1.weight.std().item() == pytest.approx(math.sqrt(2 / (32 * 9)), rel=0.05)
 
 
-@pytest.mark.parametrize("settings", [{"tau": 0.0}, {"pool_temperature": -0.1}])
+@pytest.mark.parametrize("settings", [{"tau": 0.0}, {"seconds": 0.0}, {"pool_temperature": -0.1}])
 def test_impossible_settings_are_refused(settings):
-    with pytest.raises(UsageError, match="needs tau > 0 and pool_temperature >= 0"):
+    with pytest.raises(UsageError, match="needs tau and seconds above 0 and pool_temperature >= 0"):
         small(**settings)
 
 
