@@ -75,6 +75,32 @@ METRICS: dict[str, Metric] = {
             reference="stoneMo/EZ-VSL utils.py, Evaluator.finalize_AUC",
             function="success:area_under_success",
         ),
+        _localisation(
+            "ap",
+            "AP",
+            reference="Mo & Morgado, A Closer Look at Weakly-Supervised Audio-Visual Source Localization, NeurIPS 2022, "
+            "section 4; the full curve",
+            function="extended:average_precision",
+        ),
+        _localisation(
+            "max_f1",
+            "max-F1",
+            reference="Mo & Morgado, A Closer Look at Weakly-Supervised Audio-Visual Source Localization, NeurIPS 2022, "
+            "section 4; over all thresholds",
+            function="extended:max_f1",
+        ),
+        _localisation(
+            "ap_official",
+            "AP (official)",
+            reference="stoneMo/SLAVC utils.py, EvaluatorFull.calc_ap",
+            function="extended:average_precision_official",
+        ),
+        _localisation(
+            "max_f1_official",
+            "max-F1 (official)",
+            reference="stoneMo/SLAVC utils.py, EvaluatorFull.finalize_stats",
+            function="extended:max_f1_official",
+        ),
         *(_retrieval(way, hit, k) for hit in ("instance", "class") for way in ("a2i", "i2a") for k in (1, 5, 10)),
     )
 }

@@ -64,3 +64,40 @@ def minmax_guarded(maps: Tensor) -> Tensor:
     low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
     flat = high == low
     return (maps - low.masked_fill(flat, 0)).div_((high - low).masked_fill(flat, 1))
+
+
+def minmax_double_negation(maps: Tensor) -> Tensor:
+    """``1 - minmax_guarded(-maps)``: the order of :func:`minmax_guarded`, but a constant map of value k becomes 1 + k.
+
+    Args:
+        maps: ``[B, h, w]`` floating, any scale.
+
+    Returns:
+        ``[B, h, w]``, same type, in [0, 1] but for constant and NaN maps.
+
+    References:
+        hche11/Localizing-Visual-Sounds-the-Hard-Way test.py, ``main``; kaistmm/SSLalignment test.py, ``validate_lvs``.
+    """
+    return 1 - minmax_guarded(-maps)
+
+
+def on_range(maps: Tensor, low: float, high: float) -> Tensor:
+    """``(x - low) / (high - low)``, not clipped: bicubic overshoot and scores beyond the range leave [0, 1].
+
+    Args:
+        maps: ``[B, h, w]`` floating.
+        low: What becomes 0: -1/tau for cosines over tau.
+        high: What becomes 1; above ``low``.
+
+    Returns:
+        ``[B, h, w]``, same type.
+
+    Raises:
+        ValueError: if ``high`` is not above ``low``.
+
+    References:
+        stoneMo/SLAVC test.py, ``validate``.
+    """
+    if not low < high:
+        raise ValueError(f"expected a score range with its lower end first, got {low} and {high}")
+    return (maps - low) / (high - low)

@@ -39,6 +39,29 @@ def rank_mask(maps: Tensor, below: float = 0.5, *, operator: Operator = ">=") ->
     return _COMPARE[operator](maps, threshold[:, None, None])
 
 
+def saturating_mask(maps: Tensor, below: float = 0.5, *, operator: Operator = ">") -> Tensor:
+    """As :func:`rank_mask`, and pixels of value 1 or more besides, whatever the threshold is.
+
+    So they come through LVS's two assignments: what exceeds the threshold is set to 1, what is then below 1 to 0. Where
+    over half of a map stands at its largest value, 1, the strict threshold alone would leave nothing.
+
+    Args:
+        maps: ``[B, h, w]`` float32 or float64, normalised.
+        below: As in :func:`rank_mask`.
+        operator: As in :func:`rank_mask`.
+
+    Returns:
+        ``[B, h, w]`` bool.
+
+    Raises:
+        ValueError: if ``below`` is out of range.
+
+    References:
+        hche11/Localizing-Visual-Sounds-the-Hard-Way test.py, ``main``.
+    """
+    return rank_mask(maps, below, operator=operator) | (maps >= 1)
+
+
 def absolute_mask(maps: Tensor, threshold: float, *, operator: Operator = ">=") -> Tensor:
     """The pixels at or above a fixed value, compared in the map's own type; NaN pixels are never predicted.
 

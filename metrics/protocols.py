@@ -12,7 +12,12 @@ from typing import Literal
 
 Interpolation = Literal["bilinear", "bicubic"]
 Normalisation = Literal["none", "minmax_guarded", "minmax_double_negation"]
+"""``"minmax_double_negation"`` is 1 less the guarded min-max of the negated map: the same order, but a constant map of
+value k becomes 1 + k."""
 Operator = Literal[">=", ">"]
+Scale = Literal["raw", "score_range"]
+"""What is normalised: the map as the method gives it, or placed on [0, 1] by the method's ``score_range`` (and by the
+map's own extremes, guarded, where the method states none)."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,16 @@ class Confidence:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """Another upsampling of all maps on sets whose name does not begin with ``but_for``."""
+
+    but_for: str
+    upsampling: Upsampling
+
+
+@dataclass(frozen=True)
 class Protocol:
-    """One way to turn raw maps into numbers: upsample, normalise, fuse, threshold, compare, aggregate."""
+    """One way to turn raw maps into numbers: upsample, scale, normalise, fuse, threshold, compare, aggregate."""
 
     name: str
     version: int
@@ -85,12 +98,30 @@ class Protocol:
     test_list: str
     source: str
     summary: str
+    scale: Scale = "raw"
+    confidence: Confidence = Confidence("top_quarter")
+    elsewhere: Elsewhere | None = None
+
+    def on(self, split: str) -> Protocol:
+        """The protocol as it stands for a split: with :attr:`elsewhere`, the sets it does not name are upsampled so."""
+        if self.elsewhere is None or split.startswith(self.elsewhere.but_for):
+            return self
+        return replace(self, upsampling=self.elsewhere.upsampling)
+
+    def of_prior(self) -> Protocol:
+        """The protocol for rows of the prior itself, which keeps the upsampling that it has in a fusion."""
+        own = self.fusion.prior_upsampling if self.fusion else None
+        return replace(self, upsampling=own) if own else self
 
 
 _WEIGHTED = re.compile(r"[^:]*:av_weight=([0-9]+(?:[.][0-9]+)?)")
 _HALF = Threshold("rank", 0.5)
 _MIX = Fusion("normalised-mix", 0.4)
 _SUCCESS = "success at cIoU >= 0.5; AUC over the 21 thresholds 0.05 * k with >=; mean cIoU"
+_ALL_VGGSS = "VGG-SS 5,158, Flickr-SoundNet 249, less the files that are not on disk"
+_HALF_PIXEL, _ALIGNED = Upsampling("bilinear", align_corners=False), Upsampling("bilinear", align_corners=True)
+_BICUBIC_ALIGNED = Upsampling("bicubic", align_corners=True)
+_SLAVC = Confidence("top_quarter", _BICUBIC_ALIGNED)
 
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
@@ -117,9 +148,10 @@ PROTOCOLS: dict[str, Protocol] = {
             operator=">=",
             fusion=_MIX,
             aggregation=_SUCCESS,
-            test_list="VGG-SS 5,158, Flickr-SoundNet 249, less the files that are not on disk",
+            test_list=_ALL_VGGSS,
             source="stoneMo/EZ-VSL test.py, validate; utils.py, Evaluator.cal_CIOU",
             summary="EZ-VSL's test: bilinear with aligned corners, min-max, the top half of the pixels.",
+            confidence=_SLAVC,
         ),
         Protocol(
             name="jsa",
@@ -133,6 +165,94 @@ PROTOCOLS: dict[str, Protocol] = {
             test_list="VGG-SS 5,158, Flickr-SoundNet 250, less the files that are not on disk",
             source="InhoKim429/JSA utils.py, Evaluator.cal_CIOU",
             summary="JSA's test: bicubic, min-max, the pixels at 0.6 and above; free of the top-half ceiling.",
+            confidence=_SLAVC,
+        ),
+        Protocol(
+            name="lvs",
+            version=1,
+            upsampling=_HALF_PIXEL,
+            normalisation="minmax_double_negation",
+            threshold=Threshold("rank_saturating", 0.5),
+            operator=">",
+            fusion=None,
+            aggregation=_SUCCESS,
+            test_list="VGG-SS 5,158, Flickr-SoundNet 249",
+            source="hche11/Localizing-Visual-Sounds-the-Hard-Way test.py, main; utils.py, Evaluator.cal_CIOU",
+            summary="LVS's test: OpenCV's linear, min-max, the pixels above the middle; constant maps are all in.",
+            confidence=_SLAVC,
+        ),
+        Protocol(
+            name="slavc",
+            version=1,
+            upsampling=_BICUBIC_ALIGNED,
+            normalisation="none",
+            threshold=Threshold("absolute", 0.5),
+            operator=">=",
+            fusion=Fusion("score-mix", 0.9),
+            aggregation=_SUCCESS,
+            test_list="VGG-SS 5,158, Flickr-SoundNet 250, and both extended by as many non-sounding pairs",
+            source="stoneMo/SLAVC test.py, validate; utils.py, EvaluatorFull; the scripts' alpha",
+            summary="SLAVC's test scripts: bicubic with aligned corners, the upper half of the method's score range.",
+            scale="score_range",
+            confidence=_SLAVC,
+        ),
+        Protocol(
+            name="slavc-relative",
+            version=1,
+            upsampling=_BICUBIC_ALIGNED,
+            normalisation="minmax_guarded",
+            threshold=_HALF,
+            operator=">=",
+            fusion=Fusion("score-mix", 0.9),
+            aggregation=_SUCCESS,
+            test_list="VGG-SS 5,158, Flickr-SoundNet 250, and both extended by as many non-sounding pairs",
+            source="stoneMo/SLAVC test.py, validate with --relative_prediction; utils.py, EvaluatorFull",
+            summary="SLAVC's README: the same fused before min-max, then the top half of the pixels.",
+            scale="score_range",
+            confidence=_SLAVC,
+        ),
+        Protocol(
+            name="fnac-a",
+            version=1,
+            upsampling=_ALIGNED,
+            normalisation="minmax_guarded",
+            threshold=_HALF,
+            operator=">=",
+            fusion=_MIX,
+            aggregation=_SUCCESS,
+            test_list=_ALL_VGGSS,
+            source="OpenNLPLab/FNAC_AVL test.py, validate",
+            summary="FNAC's test, first pass: as ezvsl.",
+            confidence=_SLAVC,
+        ),
+        Protocol(
+            name="fnac-b",
+            version=1,
+            upsampling=Upsampling("bicubic", align_corners=False),
+            normalisation="minmax_guarded",
+            threshold=_HALF,
+            operator=">=",
+            fusion=Fusion("normalised-mix", 0.4, prior_upsampling=_ALIGNED),
+            aggregation=_SUCCESS,
+            test_list=_ALL_VGGSS,
+            source="OpenNLPLab/FNAC_AVL test.py, validate2",
+            summary="FNAC's test, second pass: bicubic, the object map bilinear with aligned corners.",
+            confidence=_SLAVC,
+        ),
+        Protocol(
+            name="alignment",
+            version=1,
+            upsampling=_HALF_PIXEL,
+            normalisation="minmax_double_negation",
+            threshold=_HALF,
+            operator=">",
+            fusion=_MIX,
+            aggregation=_SUCCESS,
+            test_list="VGG-SS 4,655, Flickr-SoundNet 250",
+            source="kaistmm/SSLalignment test.py, validate_lvs; utils.py, Evaluator_iiou.cal_CIOU",
+            summary="Alignment's test: linear (aligned corners but on VGG-SS), min-max, the pixels above the middle.",
+            confidence=_SLAVC,
+            elsewhere=Elsewhere("vggss", _ALIGNED),
         ),
     )
 }

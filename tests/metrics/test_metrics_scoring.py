@@ -42,7 +42,8 @@ def test_scores_are_per_sample_and_stay_so_across_chunks():
 
 def test_a_map_of_the_truth_scores_one():
     for protocol in PROTOCOLS.values():
-        assert score(truths(2).float(), truths(2), protocol).tolist() == [1, 1]
+        truth = truths(2) if protocol.operator == ">=" else truths(2, [(0.0, 0.0, 0.49, 1.0)])
+        assert score(truth.float(), truth, protocol).tolist() == [1, 1], protocol.name
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1 / 49, -12.7])
