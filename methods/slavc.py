@@ -87,7 +87,9 @@ class Features(NamedTuple):
 class SLAVC(nn.Module):
     """SLAVC: which sound and which cell in two spaces, against slowly following targets."""
 
-    droppings: ClassVar[dict[str, str]] = {}
+    droppings: ClassVar[dict[str, str]] = {
+        r"momentum_(img|aud)(net|_proj[12])\..+": "slowly following copies, which use_momentum = false does not build",
+    }
 
     def __init__(self, config: SLAVCConfig) -> None:
         super().__init__()

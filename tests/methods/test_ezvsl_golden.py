@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from avbench.methods.ezvsl import EZVSL, EZVSLConfig
+from avbench.metrics.maps import minmax_guarded, upsample
 
 F64 = 1e-9
 F32_EVAL = 5e-5
+F32_MAPS = 1e-3  # in training mode
+UPSAMPLINGS = {"bilinear_align": ("bilinear", True), "bicubic_noalign": ("bicubic", False)}
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +21,10 @@ def official(golden):
 def build(made_up):
     weights = made_up(EZVSL(EZVSLConfig())).state_dict()
 
-    def in_dtype(dtype):
+    def in_dtype(dtype, device="cpu"):
         method = EZVSL(EZVSLConfig())
         method.load_state_dict(weights)
-        return method.to(dtype)
+        return method.to(device, dtype)
 
     return in_dtype
 
@@ -46,21 +49,33 @@ def test_weights_are_the_official_ones(exact, official):
 
 
 @pytest.mark.parametrize(("dtype", "tag", "limit"), [(torch.float64, "f64", F64), (torch.float32, "f32", F32_EVAL)])
-def test_evaluation(build, official, relative, dtype, tag, limit):
-    method, batch, wanted = build(dtype).eval(), official.batch("ezvsl", 4, dtype), official.arrays
+def test_evaluation(build, official, relative, device, dtype, tag, limit):
+    method, wanted = build(dtype, device).eval(), official.arrays
+    batch, eight = (official.batch("ezvsl", size, dtype, device) for size in (4, 8))
     with torch.no_grad(), official.probing(method, f"eval4_{tag}", limit=limit):
         found = method.embed(batch)
     assert relative(found.image[:2], wanted[f"eval4_{tag}/image_embedding"]) < limit
     assert relative(found.audio, wanted[f"eval4_{tag}/audio_embedding"]) < limit
     with torch.no_grad():
         assert relative(method.localize(batch).map, wanted[f"eval4_{tag}/heatmap"]) < limit
-        loss = method.loss(batch)["total"]
-        assert relative(method.localize(official.batch("ezvsl", 8, dtype)).map, wanted[f"eval8_{tag}/heatmap"]) < limit
-    assert loss.item() == pytest.approx(official.scalars[f"eval4_{tag}/loss"], rel=limit)
+        assert relative(method.localize(eight).map, wanted[f"eval8_{tag}/heatmap"]) < limit
+        for size, given in (("4", batch), ("8", eight)):
+            loss = method.loss(given)["total"].item()
+            assert loss == pytest.approx(official.scalars[f"eval{size}_{tag}/loss"], rel=limit), size
 
 
-def test_a_training_pass_and_three_adam_steps(build, official):
-    method, batch = build(torch.float64), official.batch("ezvsl", 8, torch.float64)
+def test_both_upsamplings_of_a_map(build, official, relative, device):
+    with torch.no_grad():
+        native = build(torch.float32, device).eval().localize(official.batch("ezvsl", 1, torch.float32, device)).map
+    for name, (mode, aligned) in UPSAMPLINGS.items():
+        large = upsample(native, mode, align_corners=aligned)[0]
+        assert relative(large, official.arrays[f"eval4_f32/up224_raw/{name}"]) < F32_EVAL
+        normalised = minmax_guarded(large[None])[0]
+        assert relative(normalised, official.arrays[f"eval4_f32/up224_norm/{name}"]) < 10 * F32_EVAL
+
+
+def test_a_training_pass_and_three_adam_steps(build, official, device):
+    method, batch = build(torch.float64, device), official.batch("ezvsl", 8, torch.float64, device)
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-4)
     losses = [method(batch)["total"]]
     losses[0].backward()
@@ -78,7 +93,17 @@ def test_a_training_pass_and_three_adam_steps(build, official):
     assert losses[0].item() == pytest.approx(official.scalars["train8_f64/loss"], rel=F64)
 
 
-def test_a_training_pass_in_single_precision(build, official):
+@pytest.mark.parametrize(("dtype", "tag", "limit"), [(torch.float64, "f64", F64), (torch.float32, "f32", F32_MAPS)])
+def test_maps_in_training_mode(build, official, relative, device, dtype, tag, limit):
     with torch.no_grad():
-        loss = build(torch.float32)(official.batch("ezvsl", 8, torch.float32))["total"]
+        found = build(dtype, device).localize(official.batch("ezvsl", 8, dtype, device)).map
+    assert relative(found, official.arrays[f"train8_{tag}/heatmap"]) < limit
+
+
+def test_a_training_pass_in_single_precision(build, official, device):
+    method = build(torch.float32, device)
+    loss = method(official.batch("ezvsl", 8, torch.float32, device))["total"]
+    loss.backward()
     assert loss.item() == pytest.approx(official.scalars["train8_f32/loss"], rel=1e-4)
+    official.check_gradients(method, "train8_f32", limit=1e-2)
+    official.check_buffers(method, "train8_f32", limit=F32_MAPS)
