@@ -6,6 +6,7 @@ device. Random cropping happens where pictures are decoded (:mod:`avbench.data.t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from functools import cache
 from typing import Literal
@@ -30,6 +31,63 @@ BLUR_REACH = 2  # kernel of 5 pixels
 BLUR_SIGMA = (0.1, 2.0)
 JITTER = (0.8, 0.8, 0.8, 0.2)  # brightness, contrast, saturation, hue
 MASK_MOST = 10
+AREA, RATIO, TRIES = (0.2, 1.0), 4 / 3, 10  # of a random part of a picture
+
+
+def draw_flips(n: int, names: Collection[str], generator: Generator | None = None) -> Tensor | None:
+    """Which of ``n`` pictures are flipped, bool ``[n]``; None, and nothing is drawn, where ``names`` lack ``flip``.
+
+    These are the chances that :func:`augment_images` draws first.
+    """
+    if "flip" not in names:
+        return None
+    return _uniform(n, generator or torch.default_generator) < PROBABILITY["flip"]
+
+
+def flipped(images: Tensor, chosen: Tensor) -> Tensor:
+    """``images``, or maps, with left and right of the ``chosen`` rows exchanged; the last axis is x."""
+    return torch.where(chosen.to(images.device).view(-1, *[1] * (images.ndim - 1)), images.flip(-1), images)
+
+
+def simclr_view(images: Tensor, generator: Generator | None = None) -> Tensor:
+    """Another view of each picture, as SimCLR makes one (Chen et al., 2020, appendix A).
+
+    A random part of it (:func:`random_resized_crop`), then flip, blur, jitter and grayscale with the chances and
+    ranges of :func:`augment_images`: SimCLR's own but for the blur, which there has a kernel of 23 pixels and a chance
+    of a half.
+
+    Args:
+        images: ``[B, 3, H, W]``, uint8 or floats in [0, 1].
+        generator: as for :func:`augment_images`.
+
+    Returns:
+        Floats in [0, 1], ``[B, 3, H, W]``.
+    """
+    return augment_images(random_resized_crop(images, generator), tuple(PROBABILITY), generator)
+
+
+def random_resized_crop(images: Tensor, generator: Generator | None = None) -> Tensor:
+    """A part of each picture at the size of the whole, as torchvision's ``RandomResizedCrop`` draws it.
+
+    The part's share of the area is uniform in [0.2, 1], its ratio of width to height log-uniform in [3/4, 4/3]; of
+    ten such sizes the first that fits is taken, the whole picture where none does, at a place uniform over all that
+    are possible. Resampled bilinearly at real-valued places without antialiasing, where torchvision cuts at whole
+    pixels.
+
+    Args:
+        images: ``[B, 3, H, W]`` with H = W, uint8 or floats in [0, 1].
+        generator: as for :func:`augment_images`.
+
+    Returns:
+        Floats in [0, 1], ``[B, 3, H, W]``.
+    """
+    sizes, corners = _parts(len(images), generator or torch.default_generator)
+    images = as_unit(images)
+    theta = torch.zeros(len(images), 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = sizes.unbind(1)
+    theta[:, :, 2] = 2 * corners + sizes - 1  # its centre, in a frame from -1 to 1
+    grid = F.affine_grid(theta.to(images.device, images.dtype), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def augment_images(images: Tensor, names: Collection[str], generator: Generator | None = None) -> Tensor:
@@ -130,8 +188,20 @@ def _band(like: Tensor, *, size: int, start_below: int, generator: Generator) ->
     return ((place >= start) & (place < start + width)).to(like.device)
 
 
+def _parts(n: int, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Width and height of a part of each picture, and its left and top: two of ``[n, 2]``, in shares of the frame."""
+    chance = torch.rand(n, TRIES, 2, generator=generator, device=generator.device).cpu()
+    area = AREA[0] + (AREA[1] - AREA[0]) * chance[..., 0]
+    ratio = torch.exp(math.log(RATIO) * (2 * chance[..., 1] - 1))
+    sizes = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], dim=2)
+    fits = (sizes <= 1).all(2)
+    sizes = torch.where(fits[..., None], sizes, 1.0)
+    first = sizes[torch.arange(n), fits.int().argmax(1)]
+    return first, torch.rand(n, 2, generator=generator, device=generator.device).cpu() * (1 - first)
+
+
 def _flip(images: Tensor, chosen: Tensor, generator: Generator) -> Tensor:
-    return torch.where(_per_picture(chosen, images), images.flip(-1), images)
+    return flipped(images, chosen)
 
 
 def _grayscale(images: Tensor, chosen: Tensor, generator: Generator) -> Tensor:

@@ -31,11 +31,12 @@ class Window:
     A clip shorter than ``seconds`` is repeated until it is long enough and cut. ``anchor`` says where a longer one
     is cut: ``"centre"`` starts at sample ``(n - need) // 2``, ``"centre-seconds"`` at
     ``int(max(n / rate / 2 - seconds / 2, 0) * rate)`` (EZ-VSL ``audio_io.py``; rounding may differ by one sample),
-    ``"start"`` at sample 0.
+    ``"start"`` at sample 0. ``"random"`` is for training alone: every start is equally likely, and a clip that is not
+    longer than ``seconds`` goes round, from any of its samples.
     """
 
     seconds: float
-    anchor: Literal["centre", "centre-seconds", "start"] = "centre"
+    anchor: Literal["centre", "centre-seconds", "start", "random"] = "centre"
 
 
 class Frontend(Protocol):

@@ -26,6 +26,9 @@ Failure = AvbenchError
 
 Item = TypeVar("Item")
 
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+"""The part of a picture that is all of it."""
+
 
 @dataclass
 class RawBatch:
@@ -38,6 +41,9 @@ class RawBatch:
         waveforms: for each window float32 ``[B, int(seconds * rate)]``; empty where no audio was needed.
         rate: of the waveforms in Hz; 0 where there are none.
         objects: boxes of all visible objects per sample; None where the split does not know them.
+        places: the part of its picture that each image is, as fractions of the frame; a crop in training.
+        partner: pictures and sounds of other samples that resemble these, row by row; in training alone. Its indices
+            and ids are those of the pictures.
     """
 
     indices: list[int]
@@ -46,10 +52,13 @@ class RawBatch:
     waveforms: dict[Window, Tensor] = field(default_factory=dict)
     rate: int = 0
     objects: list[tuple[Box, ...]] | None = None
+    places: list[Box] = field(default_factory=list)
+    partner: RawBatch | None = None
 
     def tensors(self) -> list[Tensor]:
-        """The image and the waveforms, as far as there are any."""
-        return [*self.waveforms.values(), *([] if self.image is None else [self.image])]
+        """The image and the waveforms, as far as there are any, and those of the partners."""
+        own = [*self.waveforms.values(), *([] if self.image is None else [self.image])]
+        return own if self.partner is None else own + self.partner.tensors()
 
     def pin_memory(self) -> RawBatch:
         """The batch in page-locked memory, from which copies to a GPU run beside other work."""
@@ -61,18 +70,27 @@ class RawBatch:
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> RawBatch:
         image = None if self.image is None else change(self.image)
-        return replace(self, image=image, waveforms={w: change(t) for w, t in self.waveforms.items()})
+        partner = None if self.partner is None else self.partner._map(change)
+        waveforms = {w: change(t) for w, t in self.waveforms.items()}
+        return replace(self, image=image, waveforms=waveforms, partner=partner)
 
 
 @dataclass
 class Decoded:
-    """One sample as a decoder hands it over; ``rate`` is 0 without waveforms."""
+    """One sample as a decoder hands it over; ``rate`` is 0 without waveforms, the rest as in :class:`RawBatch`."""
 
     index: int
     sample: Sample
     image: Pixels | None
     waveforms: dict[Window, Waveform]
     rate: int = 0
+    place: Box = WHOLE
+    partner: Decoded | None = None
+
+    @property
+    def rates(self) -> tuple[int, int]:
+        """Of the sample's own sound and of the partner's, 0 without one."""
+        return self.rate, 0 if self.partner is None else self.partner.rate
 
 
 class Decoder(Protocol):
@@ -134,12 +152,13 @@ def collate(items: list[Decoded | Failure]) -> list[RawBatch | Failure]:
         if isinstance(item, Failure):
             return [item]
     good = [item for item in items if isinstance(item, Decoded)]
-    return [_stack(list(group)) for _, group in groupby(good, key=lambda item: item.rate)]
+    return [_stack(list(group)) for _, group in groupby(good, key=lambda item: item.rates)]
 
 
 def _stack(items: list[Decoded]) -> RawBatch:
     images = [item.image for item in items if item.image is not None]
     objects = [item.sample.objects for item in items if item.sample.objects is not None]
+    partners = [item.partner for item in items if item.partner is not None]
     return RawBatch(
         indices=[item.index for item in items],
         ids=[item.sample.id for item in items],
@@ -147,6 +166,8 @@ def _stack(items: list[Decoded]) -> RawBatch:
         waveforms={w: torch.from_numpy(np.stack([i.waveforms[w] for i in items])) for w in items[0].waveforms},
         rate=items[0].rate,
         objects=objects if len(objects) == len(items) else None,
+        places=[item.place for item in items],
+        partner=_stack(partners) if partners else None,
     )
 
 

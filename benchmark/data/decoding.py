@@ -16,8 +16,8 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
-from avbench.errors import AvbenchError
-from avbench.types import CANVAS, Window
+from avbench.errors import AvbenchError, UsageError
+from avbench.types import CANVAS, Box, Window
 
 if TYPE_CHECKING:
     from torchaudio.transforms import Resample
@@ -67,11 +67,13 @@ def decode_image_short_side(path: Path, *, short_side: int = TRAIN_SHORT_SIDE) -
         return _channels_first(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def random_crop(image: Pixels, *, rng: np.random.Generator, size: int = CANVAS) -> Pixels:
-    """A square of ``size`` from ``[3, h, w]``, every position equally likely."""
-    top = int(rng.integers(image.shape[1] - size + 1))
-    left = int(rng.integers(image.shape[2] - size + 1))
-    return np.ascontiguousarray(image[:, top : top + size, left : left + size])
+def random_crop(image: Pixels, *, rng: np.random.Generator, size: int = CANVAS) -> tuple[Pixels, Box]:
+    """A square of ``size`` from ``[3, h, w]``, every position equally likely, and which part of the picture it is."""
+    _, height, width = image.shape
+    top = int(rng.integers(height - size + 1))
+    left = int(rng.integers(width - size + 1))
+    place = (left / width, top / height, (left + size) / width, (top + size) / height)
+    return np.ascontiguousarray(image[:, top : top + size, left : left + size]), place
 
 
 def open_rgb(path: Path) -> Image.Image:
@@ -125,7 +127,12 @@ def cut(samples: Waveform, rate: int, window: Window) -> Waveform:
 
     Returns:
         float32 ``[int(window.seconds * rate)]``.
+
+    Raises:
+        UsageError: for a window at random, which :func:`cut_at_random` cuts.
     """
+    if window.anchor == "random":
+        raise UsageError("a window at random is for training alone: hear the centre or the start in testing")
     n, need = len(samples), int(window.seconds * rate)
     if n < need:
         return np.tile(samples, -(-need // n))[:need]
@@ -136,6 +143,19 @@ def cut(samples: Waveform, rate: int, window: Window) -> Waveform:
     else:
         start = min(int(max(n / rate / 2 - window.seconds / 2, 0) * rate), n - need)
     return samples[start : start + need]
+
+
+def cut_at_random(samples: Waveform, rate: int, window: Window, *, rng: np.random.Generator) -> Waveform:
+    """A part of a clip of ``window.seconds``, wherever ``rng`` says, by the rules of :class:`avbench.types.Window`.
+
+    Returns:
+        float32 ``[int(window.seconds * rate)]``.
+    """
+    n, need = len(samples), int(window.seconds * rate)
+    if n > need:
+        start = int(rng.integers(n - need + 1))
+        return samples[start : start + need]
+    return samples[(int(rng.integers(n)) + np.arange(need)) % n]
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def test_crops_are_parts_of_the_resized_picture_at_every_place(tmp_path: Path) -
     assert windows.shape[:2] == (23, 27)
     places = set()
     for seed in range(300):
-        crop = random_crop(whole, rng=np.random.default_rng(seed))
+        crop, place = random_crop(whole, rng=np.random.default_rng(seed))
         found = np.argwhere((windows[:, :, :, 0, :5] == crop[:, 0, :5]).all((2, 3)))
         assert len(found) == 1
         np.testing.assert_array_equal(windows[tuple(found[0])], crop)
