@@ -42,7 +42,7 @@ EXAMPLES = """\
   avbench run --method jsa --split demo
   avbench run --method all --split demo
   avbench run --method jsa,ezvsl,disc --split demo,demo-extended --json
-  avbench run --method ezvsl --split demo --audio swapped
+  avbench run --method all --split demo --audio true,silent,swapped
   avbench run --method jsa --split demo --refine iqr --protocol common,jsa
   avbench run --method jsa --split demo --refine iqr --protocol jsa,jsa:av_weight=0.6
   avbench run --method ezvsl --split demo --refine ogl --set ogl.weights=resnet18-f37072fd.pth
@@ -55,15 +55,16 @@ EXAMPLES = """\
 def main(given: Sequence[str]) -> int:
     """Run the subcommand; the exit code is 0."""
     options = parse(_parser(), given)
-    settings = _settings(options, "avbench run " + " ".join(given))
+    settings = [_settings(options, mode, "avbench run " + " ".join(given)) for mode in names(options.audio, "mode")]
     places = Places(optional_path(options.metadata), optional_path(options.data))
     _check_out(options.out)
     records: list[Record] = []
     for split in names(options.split, "split"):
-        outcome = run(_requests(options, split), split, places, settings, bar)
-        records += outcome.records
+        outcomes = [run(_requests(options, split), split, places, how, bar) for how in settings]
+        found = _gathered(outcomes)
+        records += found
         if not options.json:
-            _show(outcome, pictures=options.pictures)
+            _show(found, outcomes[0] if options.pictures else None)
     if options.json:
         json.dump([record.as_json() for record in records], sys.stdout, indent=1, allow_nan=False)
         print()
@@ -115,7 +116,12 @@ def _add_measures(parser: ArgumentParser) -> None:
         default=None,
         help="names, separated by commas (default: common); jsa:av_weight=0.6 fuses with a weight of its own",
     )
-    how.add_argument("--audio", choices=get_args(AudioMode), default="true", help="what the method hears")
+    how.add_argument(
+        "--audio",
+        type=str,
+        default="true",
+        help=f"what the methods hear, one or more of {', '.join(get_args(AudioMode))}",
+    )
     how.add_argument("--audio-rate", type=str, default="16000", help="Hz, or native as the official loaders do")
     how.add_argument(
         "--refine", type=str, default="none", help="none, ogl, iqr, or ogl,iqr: further rows of fused maps"
@@ -136,14 +142,14 @@ def _add_measures(parser: ArgumentParser) -> None:
     )
 
 
-def _settings(options: Namespace, command: str) -> Settings:
+def _settings(options: Namespace, audio: str, command: str) -> Settings:
     check_device(options.device)
     check_least("--workers", options.workers, 0)
     protocols = _protocols(options)
     _check_fusion(protocols, _refinements(options.refine))
     return Settings(
         protocols=protocols,
-        audio=options.audio,
+        audio=audio,
         audio_rate=_rate(options.audio_rate),
         refine=_refinements(options.refine),
         retrieval=options.retrieval,
@@ -241,12 +247,21 @@ def _is_demo(split: str) -> bool:
     return split in split_names() and split_summary(split).kind == "demo"
 
 
-def _show(outcome: Outcome, *, pictures: bool) -> None:
+def _gathered(outcomes: Sequence[Outcome]) -> list[Record]:
+    """The rows of a split: of several audio modes, what does not hear appears once, and the controls come last."""
+    if len(outcomes) == 1:
+        return outcomes[0].records
+    found = {record.path: record for outcome in outcomes for record in outcome.records}
+    controls = {job.method.ref.name for outcome in outcomes for job in outcome.jobs if job.method.info.control}
+    return sorted(found.values(), key=lambda record: record.method in controls)
+
+
+def _show(records: list[Record], drawn: Outcome | None) -> None:
     from avbench.leaderboards.terminal import print_table
 
-    print_table(outcome.records)
-    log(f"records: {outcome.records[0].path.parent}")
-    picture = outcome.picture() if pictures else None
+    print_table(records)
+    log(f"records: {records[0].path.parent}")
+    picture = drawn.picture() if drawn else None
     if picture:
         log(f"pictures: {picture}")
 

@@ -57,3 +57,16 @@ def test_all_stands_for_what_can_be_trained_and_is_not_named(text, wanted):
 def test_all_on_a_real_split_asks_for_the_first_missing_checkpoint(capsys, tiny_set, tmp_path):
     assert main(["run", "--method=all", f"--split={tiny_set}", f"--runs={tmp_path}"]) == 2
     assert "alignment needs trained weights" in capsys.readouterr().err
+
+
+def test_several_audio_modes_make_one_table_with_the_controls_last_and_once(capsys, tmp_path, plugin_file, tiny_set):
+    named = f"--method={plugin_file}:Tiny,disc"
+    assert main(["run", named, f"--split={tiny_set}", "--audio=true,silent", "--json", f"--runs={tmp_path}"]) == 0
+    rows = [(row["method"], row["audio"]) for row in json.loads(capsys.readouterr().out)]
+    assert rows[:2] == [("tiny-plugin", "true"), ("tiny-plugin", "silent")]
+    assert rows[2:] == [("disc", "true"), ("whole", "true"), ("square", "true")]
+
+
+def test_an_unknown_audio_mode_is_refused(capsys, tiny_set, tmp_path):
+    assert main(["run", "--method=disc", f"--split={tiny_set}", "--audio=true,quiet", f"--runs={tmp_path}"]) == 2
+    assert "there is no audio mode called 'quiet'" in capsys.readouterr().err
