@@ -29,6 +29,7 @@ examples:
   avbench run --method jsa,ezvsl --split demo --json
   avbench run --method disc,square,whole --split vggss --metadata DIR
   avbench run --method jsa --split vggss --metadata DIR --data ROOT --checkpoint jsa.pth
+  avbench convert ezvsl best.pth -o checkpoints/ezvsl
   avbench list methods
   avbench COMMAND --help                             all options of a command, with examples
 """

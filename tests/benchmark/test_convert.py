@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,6 +118,21 @@ def test_every_form_gives_the_same_weights(tmp_path, entry, prefix):
     assert all(torch.equal(found[key], value) for key, value in state.items())
     origin = json.loads((tmp_path / "out" / "config.json").read_text())["meta"]["converted"]
     assert (origin["entry"], origin["module_prefix"]) == (entry, prefix == "module.")
+
+
+def test_a_run_gives_the_same_figures_from_both(best, tmp_path, tiny_set, store, capsys):
+    assert convert("ezvsl", best, tmp_path / "out", *given_settings("ezvsl")) == 0
+    capsys.readouterr()
+    where = ["--split", str(tiny_set), "--runs", str(tmp_path / "runs"), "--controls", "false", "--workers", "0"]
+    rows = []
+    for weights in (["--checkpoint", str(best), *given_settings("ezvsl")], ["--checkpoint", str(tmp_path / "out")]):
+        assert main(["run", "--method", "ezvsl", *where, *weights, "--json"]) == 0
+        rows += json.loads(capsys.readouterr().out)
+    assert rows[0]["metrics"] == rows[1]["metrics"]
+    assert rows[0]["record"] != rows[1]["record"]
+    told = json.loads(Path(rows[1]["record"]).read_text())["provenance"]["checkpoint"]
+    assert told["selection"] == "unknown"
+    assert told["training"]["converted"]["file"] == "best.pth"
 
 
 @pytest.fixture(scope="module")
