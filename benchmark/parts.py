@@ -23,6 +23,8 @@ class Part:
 
     ids: list[str]
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    score_range: tuple[float, float] | None = None
+    """What the method says its maps can reach, lower end first; with it they can be scored without the method."""
 
 
 def missing_parts(folder: Path, samples: int) -> list[int]:
@@ -33,7 +35,8 @@ def missing_parts(folder: Path, samples: int) -> list[int]:
 def write_part(folder: Path, number: int, part: Part) -> None:
     """Write one part: float32 tensors on the CPU; a map that all rows share is stored once."""
     tensors = {name: _stored(name, tensor) for name, tensor in part.tensors.items()}
-    write_atomic(part_path(folder, number), save(tensors, metadata={"ids": json.dumps(part.ids)}))
+    known = json.dumps({"ids": part.ids, "score_range": part.score_range})  # one entry: several come in any order
+    write_atomic(part_path(folder, number), save(tensors, metadata={"part": known}))
 
 
 def read_parts(folder: Path, samples: int, names: tuple[str, ...] | None = None) -> Iterator[Part]:
@@ -50,12 +53,14 @@ def read_part(path: Path, names: tuple[str, ...] | None = None) -> Part:
     """One part file; see :func:`read_parts`."""
     try:
         with safe_open(path, framework="pt") as file:
-            ids = json.loads(file.metadata()["ids"])
+            known = json.loads(file.metadata()["part"])
+            ids, ends = known["ids"], known["score_range"]
             wanted = names if names is not None else tuple(file.keys())
             tensors = {name: file.get_tensor(name) for name in wanted}
-    except (SafetensorError, OSError, ValueError, KeyError) as problem:
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as problem:
         raise AvbenchError(f"the part file {path} cannot be read ({problem}): delete it and run again") from problem
-    return Part(ids, {name: _restored(name, tensor, len(ids)) for name, tensor in tensors.items()})
+    restored = {name: _restored(name, tensor, len(ids)) for name, tensor in tensors.items()}
+    return Part(ids, restored, (ends[0], ends[1]) if ends else None)
 
 
 def _stored(name: str, tensor: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -165,6 +166,19 @@ def _rows(worker: _Worker, batch: Batch) -> Part:
     return Part(batch.ids, tensors)
 
 
+def _range_of(worker: _Worker) -> tuple[float, float] | None:
+    stated = getattr(worker.method, "score_range", None)
+    if stated is None:
+        return None
+    low, high = map(float, stated)
+    if not -math.inf < low < high < math.inf:
+        raise AvbenchError(
+            f"the method {worker.job.method.ref.name!r} must state its score_range as two finite numbers, the lower "
+            f"first; it says {stated}: mend it, or leave it out where the maps have no range"
+        )
+    return low, high
+
+
 def require_image_query(job: Job, extra: set[str]) -> None:
     """Refuse the refinement iqr for a method whose further maps ``extra`` hold no ``image_query``.
 
@@ -192,7 +206,8 @@ def _finish(worker: _Worker, number: int) -> None:
         else torch.cat([r.tensors[name] for r in worker.rows])
         for name in names
     }
-    write_part(worker.job.folder, number, Part([i for row in worker.rows for i in row.ids], tensors))
+    ids = [i for row in worker.rows for i in row.ids]
+    write_part(worker.job.folder, number, Part(ids, tensors, _range_of(worker)))
     path = worker.job.folder / TIMING
     timing = read_json(path) if path.exists() else {}
     write_json(path, {**timing, str(number): round(worker.seconds, 4)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from avbench.metrics.extended import aggregate_extended
 from avbench.metrics.ground_truth import union_map
 from avbench.metrics.protocols import Protocol, get_protocol
-from avbench.metrics.scoring import aggregate, score
+from avbench.metrics.scoring import RawMaps, aggregate, measure
 from avbench.metrics.statistics import wilson_interval
 from avbench.parts import Part, read_parts
 from avbench.predicting import require_image_query, resolve_device, seconds_of
@@ -27,21 +28,52 @@ MAPS = {"av": "map", "image_query": "extra.image_query", "iqr": "map", "av+ogl":
 """The tensor of a part that holds each variant's map, before fusion."""
 
 
-Scores = dict[tuple[str, str], Tensor]
-"""Per-sample values ``[n]`` by variant and protocol."""
+RowKey = tuple[str, str]
+"""Variant and protocol."""
+
+PerSample = dict[str, Tensor]
+"""Values ``[n]`` by name: ``ciou``, and ``confidence`` where the split has samples without a sounding object."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the part files of a job gave, one value per sample."""
+
+    rows: dict[RowKey, PerSample]
+    score_range: tuple[float, float] | None
+    own_confidence: bool
+    """Whether the method gave a confidence of its own, which then stands in all its rows."""
+
+
+@dataclass
+class _Tally:
+    """The values of a job's rows, part by part."""
+
+    job: Job
+    parts: Iterator[Part]
+    found: dict[RowKey, list[PerSample]]
+    score_range: tuple[float, float] | None = None
+    own_confidence: bool = False
+
+    def scores(self) -> Scores:
+        rows = {
+            row: {name: torch.cat([v[name] for v in values]) for name in values[0]}
+            for row, values in self.found.items()
+        }
+        return Scores(rows, self.score_range, self.own_confidence)
 
 
 @dataclass(frozen=True)
 class _Row:
     variant: str
     protocol: Protocol
-    values: Tensor
+    values: PerSample
     positive: Tensor
     metrics: dict[str, float]
 
 
 def score_jobs(jobs: Sequence[Job], *, prior: Job | None, advance: Callable[[int], None]) -> list[Scores]:
-    """Per-sample consensus IoU of all rows of ``jobs``, which share a split; the truth is drawn once for all.
+    """Per-sample values of all rows of ``jobs``, which share a split; the truth is drawn once for all.
 
     Args:
         jobs: Predictions, complete.
@@ -49,23 +81,23 @@ def score_jobs(jobs: Sequence[Job], *, prior: Job | None, advance: Callable[[int
         advance: Called with the number of samples that were scored.
 
     Returns:
-        For each job ``[n]`` float64 by variant and protocol.
+        For each job its values by variant and protocol; confidences where the split has samples without boxes.
 
     Raises:
         UsageError: for a refinement that a method cannot give.
     """
     samples = jobs[0].split.samples
-    found: list[dict[tuple[str, str], list[Tensor]]] = [{row: [] for row in job.rows()} for job in jobs]
-    streams = [read_parts(job.folder, len(samples)) for job in jobs]
+    extended = not all(sample.boxes for sample in samples)
+    tallies = [_Tally(job, read_parts(job.folder, len(samples)), {row: [] for row in job.rows()}) for job in jobs]
     priors = read_parts(prior.folder, len(samples), ("map",)) if prior else None
     for start in range(0, len(samples), PART):
         chunk = samples[start : start + PART]
         truth = torch.stack([union_map(sample.boxes) for sample in chunk])
-        object_map = next(priors).tensors["map"] if priors else None
-        for job, stream, rows in zip(jobs, streams, found, strict=True):
-            _score_part(job, next(stream), truth, object_map, rows)
+        objects = _object_maps(next(priors)) if priors else None
+        for tally in tallies:
+            _score_part(tally, truth, objects, confidence=extended)
         advance(len(chunk))
-    return [{row: torch.cat(values) for row, values in rows.items()} for rows in found]
+    return [tally.scores() for tally in tallies]
 
 
 def record_job(job: Job, scores: Scores, method: Any, resolved: dict[str, Any]) -> list[Record]:
@@ -80,27 +112,64 @@ def record_job(job: Job, scores: Scores, method: Any, resolved: dict[str, Any]) 
     positive = torch.tensor([bool(sample.boxes) for sample in job.split.samples])
     retrieval = retrieval_metrics(job, method) if job.settings.retrieval else {}
     records = []
-    for (variant, name), values in scores.items():
-        metrics = {**aggregate(values[positive]), **(retrieval if variant == "av" else {})}
+    for (variant, name), values in scores.rows.items():
+        metrics = {**_aggregates(values, positive), **(retrieval if variant == "av" else {})}
         row = _Row(variant, get_protocol(name), values, positive, metrics)
-        records.append(_record(job, row, _provenance(job, variant, row.protocol, resolved)))
+        records.append(_record(job, row, {**_provenance(job, variant, row.protocol, resolved), **_scale(scores, row)}))
         _write_per_sample(job, values, records[-1])
         write_record(records[-1])
     return records
 
 
-def _score_part(
-    job: Job, part: Part, truth: Tensor, object_map: Tensor | None, rows: dict[tuple[str, str], list[Tensor]]
-) -> None:
+def _score_part(tally: _Tally, truth: Tensor, objects: RawMaps | None, *, confidence: bool) -> None:
+    part, job = next(tally.parts), tally.job
     require_image_query(job, {name.removeprefix("extra.") for name in part.tensors})
-    fused = {"iqr": part.tensors.get("extra.image_query"), "av+ogl": object_map}
-    for (variant, name), values in rows.items():
-        values.append(score(part.tensors[MAPS[variant]], truth, get_protocol(name), prior=fused.get(variant)))
+    own = part.tensors.get("confidence") if confidence else None
+    tally.score_range, tally.own_confidence = part.score_range, own is not None
+    maps = {name: RawMaps(part.tensors[name], part.score_range) for name in MAPS.values() if name in part.tensors}
+    fused = {"iqr": maps.get("extra.image_query"), "av+ogl": objects}
+    for (variant, name), values in tally.found.items():
+        measured = measure(
+            maps[MAPS[variant]],
+            truth,
+            _protocol_on(job, name),
+            prior=fused.get(variant),
+            confidence=confidence and own is None,
+        )
+        values.append(measured if own is None else {**measured, "confidence": own.double()})
+
+
+def _object_maps(part: Part) -> RawMaps:
+    return RawMaps(part.tensors["map"], part.score_range)
+
+
+def _protocol_on(job: Job, name: str) -> Protocol:
+    protocol = get_protocol(name).on(job.split.name)
+    return protocol.of_prior() if job.key == job.prior_key else protocol
+
+
+def _aggregates(values: PerSample, positive: Tensor) -> dict[str, float]:
+    """Overlap over the samples with a sounding object; detection over all, where some have none."""
+    found = aggregate(values["ciou"][positive])
+    if "confidence" in values:
+        found |= aggregate_extended(values["confidence"], values["ciou"], sounding=positive)
+    return found
+
+
+def _scale(scores: Scores, row: _Row) -> dict[str, Any]:
+    """On which scale the maps were thresholded, and what says how sure they are."""
+    unplaced = row.protocol.scale == "score_range" and scores.score_range is None
+    rule = "method" if scores.own_confidence else row.protocol.confidence.rule
+    return {
+        "score_range": scores.score_range,
+        "scale": "own extremes" if unplaced else row.protocol.scale,
+        "confidence": rule if "confidence" in row.values else None,
+    }
 
 
 def _record(job: Job, row: _Row, provenance: dict[str, Any]) -> Record:
     path = job.record_path(row.variant, row.protocol.name)
-    count = int(row.positive.sum())
+    ciou, count = row.values["ciou"], int(row.positive.sum())
     successes = round(row.metrics["locacc"] * count) if count else 0
     return Record(
         method=job.method.ref.name,
@@ -109,10 +178,10 @@ def _record(job: Job, row: _Row, provenance: dict[str, Any]) -> Record:
         protocol=row.protocol.name,
         audio=job.settings.audio if "audio" in job.method.info.needs else "true",
         n_expected=job.coverage.expected,
-        n_scored=len(row.values),
+        n_scored=len(ciou),
         n_positive=count,
-        n_nan=int(row.values[row.positive].isnan().sum()),
-        partial=len(row.values) < job.coverage.expected,
+        n_nan=int(ciou[row.positive].isnan().sum()),
+        partial=len(ciou) < job.coverage.expected,
         metrics=row.metrics,
         intervals={"locacc": wilson_interval(successes, count)} if count else {},
         provenance=provenance,
@@ -144,14 +213,14 @@ def _run(job: Job) -> dict[str, Any]:
     }
 
 
-def _write_per_sample(job: Job, values: Tensor, record: Record) -> None:
+def _write_per_sample(job: Job, values: PerSample, record: Record) -> None:
     samples: Sequence[Any] = job.split.samples
     table = pd.DataFrame(
         {
             "id": [sample.id for sample in samples],
             "label": pd.array([sample.label for sample in samples], dtype="string"),
             "boxes": [len(sample.boxes) for sample in samples],
-            "ciou": values.numpy(),
+            **{name: column.numpy() for name, column in values.items()},
         }
     )
     buffer = io.BytesIO()

@@ -11,6 +11,9 @@ from avbench.records import Record
 MAIN = ("locacc", "auc", "mean_ciou")
 """Metrics of every table, in this order; further ones follow where any record has them."""
 
+DETECTION = ("ap", "max_f1")
+"""Metrics that stand beside the main ones on splits with samples in which nothing sounds."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -29,15 +32,20 @@ def headings(shown: Sequence[str]) -> tuple[str, ...]:
     return tuple(titles)
 
 
-def columns(records: Sequence[Record]) -> tuple[str, ...]:
-    """Ids of the metrics shown: the main ones, then what else any record has, in the catalogue's order."""
-    present = {name for record in records for name in record.metrics}
-    return (*MAIN, *(name for name in METRICS if name in present and name not in MAIN))
+def leading(records: Sequence[Record]) -> tuple[str, ...]:
+    """Ids of the metrics that come first: the main ones, and those of detection where any record has them."""
+    return (*MAIN, *(name for name in DETECTION if any(name in record.metrics for record in records)))
 
 
 def further(records: Sequence[Record]) -> tuple[str, ...]:
-    """Ids of the metrics beyond the main ones that any record has."""
-    return columns(records)[len(MAIN) :]
+    """Ids of the metrics beyond the leading ones that any record has, in the catalogue's order."""
+    present, first = {name for record in records for name in record.metrics}, leading(records)
+    return tuple(name for name in METRICS if name in present and name not in first)
+
+
+def columns(records: Sequence[Record]) -> tuple[str, ...]:
+    """Ids of all metrics shown: the leading ones, then the further ones."""
+    return (*leading(records), *further(records))
 
 
 def rows(records: Sequence[Record], shown: Sequence[str]) -> list[Row]:

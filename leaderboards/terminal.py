@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from avbench.leaderboards.rows import MAIN, further, headings, rows, value_of
+from avbench.leaderboards.rows import further, headings, leading, rows, value_of
 from avbench.leaderboards.tables import caption
 from avbench.metrics.catalogue import METRICS
 from avbench.records import Record
@@ -38,10 +38,10 @@ def _place(record: Record) -> tuple[str, str]:
 
 
 def _main_table(records: Sequence[Record], title: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE, title_justify="left")
-    for number, heading in enumerate(headings(MAIN)):
+    table, shown = Table(title=title, box=box.SIMPLE, title_justify="left"), leading(records)
+    for number, heading in enumerate(headings(shown)):
         table.add_column(heading, justify="right" if number else "left", no_wrap=True)
-    for row in rows(records, MAIN):
+    for row in rows(records, shown):
         table.add_row(*row.cells)
     return table
 
@@ -63,6 +63,14 @@ def notes(records: Sequence[Record]) -> list[str]:
     first, found = records[0], []
     if first.n_positive != first.n_scored:
         found.append(f"cIoU, AUC and mean cIoU are over the {first.n_positive} samples with a sounding object.")
+        if any("ap" in record.metrics for record in records):
+            negatives = first.n_scored - first.n_positive
+            found.append(
+                f"AP and max-F1 are over all {first.n_scored}: in {negatives} nothing that sounds is in sight."
+            )
+    unplaced = [record.title for record in records if record.provenance.get("scale") == "own extremes"]
+    if unplaced:
+        found.append(f"Without a score range, scaled by the extremes of each map: {', '.join(unplaced)}.")
     if any(record.partial for record in records):
         found.append("Partial results cover less than the split and are not to be ranked.")
     return found

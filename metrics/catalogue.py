@@ -78,15 +78,15 @@ METRICS: dict[str, Metric] = {
         _localisation(
             "ap",
             "AP",
-            reference="Mo & Morgado, A Closer Look at Weakly-Supervised Audio-Visual Source Localization, NeurIPS 2022, "
-            "section 4; the full curve",
+            reference="Mo & Morgado, A Closer Look at Weakly-Supervised Audio-Visual Source Localization, "
+            "NeurIPS 2022, section 4; the full curve",
             function="extended:average_precision",
         ),
         _localisation(
             "max_f1",
             "max-F1",
-            reference="Mo & Morgado, A Closer Look at Weakly-Supervised Audio-Visual Source Localization, NeurIPS 2022, "
-            "section 4; over all thresholds",
+            reference="Mo & Morgado, A Closer Look at Weakly-Supervised Audio-Visual Source Localization, "
+            "NeurIPS 2022, section 4; over all thresholds",
             function="extended:max_f1",
         ),
         _localisation(

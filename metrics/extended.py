@@ -174,7 +174,7 @@ def aggregate_extended(confidence: Tensor, ciou: Tensor, *, sounding: Tensor) ->
 
 
 def _full_curve(confidence: Tensor, ciou: Tensor, *, sounding: Tensor, success: float) -> tuple[Tensor, Tensor]:
-    thresholds = confidence[~confidence.isnan()].unique().flip(0)
+    thresholds = torch.unique(confidence[~confidence.isnan()]).flip(0)
     return precision_recall(confidence, ciou, sounding=sounding, at=thresholds, success=success)
 
 
