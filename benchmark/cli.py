@@ -15,6 +15,8 @@ COMMANDS = {
     "run": ("running", "evaluate methods on splits and print the table"),
     "train": ("training", "train a method by a recipe"),
     "neighbours": ("neighbours", "find the samples of a split that resemble each other"),
+    "check": ("checking", "check that methods keep the contract"),
+    "new-method": ("new_method", "write a method of your own to start from, with its test"),
     "localize": ("localizing", "draw where a method hears the sound in one image"),
     "convert": ("converting", "turn an authors' checkpoint into one of ours"),
     "list": ("listing", "list methods, splits, protocols, metrics, controls or recipes"),
