@@ -21,6 +21,7 @@ from avbench.nets.resnet import Trunk, imagenet_weights
 from avbench.opening import Progress, silent
 
 Modality = Literal["image", "audio"]
+MODALITIES: tuple[Modality, ...] = ("image", "audio")
 Vectors = NDArray[np.float64]
 Encode = Callable[[RawBatch], Tensor]
 
@@ -49,7 +50,7 @@ class Encoder:
 class Machine:
     """Where encoders and searches run, with how many decoding processes, and who is told of the progress."""
 
-    device: torch.device = torch.device("cpu")
+    device: torch.device
     workers: int = 0
     progress: Progress = silent
 
@@ -175,12 +176,10 @@ def _standardised(vectors: Vectors) -> Vectors:
 def _supplied(path: Path, n: int) -> Vectors:
     try:
         found = np.load(path, allow_pickle=False)
-    except OSError as problem:
+    except (OSError, ValueError, EOFError) as problem:
         raise AvbenchError(
-            f"expected vectors in {path}, which cannot be read ({problem}): save it with numpy.save"
-        ) from None
-    except ValueError:
-        raise AvbenchError(f"expected one array of numbers in {path}, which is none: save it with numpy.save") from None
+            f"expected an array of numbers in {path}, which cannot be read as one ({problem}): save it with numpy.save"
+        ) from problem
     if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind not in "fiu" or len(found) != n:
         came = f"{found.dtype} {list(found.shape)}" if isinstance(found, np.ndarray) else "an archive"
         raise AvbenchError(f"expected numbers [{n}, D] in {path}, a row per sample of the split, got {came}")

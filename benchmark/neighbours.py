@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from torch import Tensor
 
 from avbench.data.coverage import media_fingerprint
 from avbench.data.splits import DEMO_SOURCE, Split
-from avbench.encoders import Encoder, Machine, Modality, Vectors, vectors_of
+from avbench.data.training_set import Neighbours
+from avbench.encoders import MODALITIES, Encoder, Machine, Modality, Vectors, encoder_called, vectors_of
 from avbench.errors import AvbenchError, UsageError
 from avbench.locking import locked
 from avbench.nets.resnet import imagenet_weights
@@ -70,6 +71,44 @@ def neighbour_table(split: Split, search: Search, machine: Machine) -> Path:
                 table = nearest(vectors, search.k, device=machine.device, advance=advance)
             write_atomic(path, save({TENSOR: table}, {HEADER: json.dumps(_described(split, search))}))
     return path
+
+
+def find_neighbours(split: Split, sources: Mapping[str, str], k: int, machine: Machine) -> Neighbours:
+    """The ``k`` nearest neighbours of each sample by picture and by sound, for conceptual views.
+
+    Args:
+        split: what is trained on.
+        sources: by ``image`` and ``audio``: an encoder's name, a ``.npy`` file of its vectors, or the
+            ``.safetensors`` file of a table.
+        k: how many neighbours; a table may hold more.
+        machine: as for :func:`neighbour_table`.
+
+    Raises:
+        UsageError: where a source is missing, or a table has fewer columns.
+        AvbenchError: as :func:`neighbour_table` and :func:`load_table`.
+    """
+    image, audio = (_columns(split, sources.get(modality), modality, k=k, machine=machine) for modality in MODALITIES)
+    return Neighbours(image, audio)
+
+
+def _columns(split: Split, source: str | None, modality: Modality, *, k: int, machine: Machine) -> Table:
+    if source is None:
+        raise UsageError(
+            f"conceptual views are drawn from samples that resemble each other by {modality}, and none are named: "
+            f"run avbench neighbours --split {split.name} --encoder E -k {k} --out FILE, then train with --neighbours "
+            f"{modality}=FILE"
+        )
+    if source.endswith(".safetensors"):
+        path = Path(source)
+    else:
+        path = neighbour_table(split, Search(encoder_called(source, modality), k), machine)
+    table = load_table(path, split, modality)
+    if not 0 < k <= table.shape[1]:
+        raise UsageError(
+            f"{k} neighbours are asked for, and {path} holds {table.shape[1]} of each sample: make a table with "
+            f"-k {k}, or set fewer"
+        )
+    return table[:, :k]
 
 
 def load_table(path: Path, split: Split, modality: Modality) -> Table:

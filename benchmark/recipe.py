@@ -42,9 +42,16 @@ class Recipe:
     method_values: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     image_neighbours: str = ""
-    """What finds pictures that resemble each other, for methods with conceptual views: an encoder, or a .npy file."""
+    """What tells which pictures resemble each other, for methods with conceptual views: an encoder, a .npy file of its
+    vectors, or a table of ``avbench neighbours``."""
     audio_neighbours: str = ""
     """The same for sounds."""
+
+    @property
+    def neighbours(self) -> dict[str, str]:
+        """What tells neighbours by ``image`` and by ``audio``, as far as it is named."""
+        named = {"image": self.image_neighbours, "audio": self.audio_neighbours}
+        return {modality: name for modality, name in named.items() if name}
 
 
 OPTIONAL = frozenset({"seed", "image_neighbours", "audio_neighbours"})

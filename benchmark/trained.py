@@ -17,8 +17,8 @@ from avbench.sources import source_fingerprint
 from avbench.store import code_fingerprint, hash_json, home
 
 TRAINING = (
-    *("training.py", "augment.py", "frontends.py", "types.py", "checkpoints.py", "official_files.py"),
-    *("nets", "data", "metrics"),
+    *("training.py", "preparing.py", "neighbours.py", "encoders.py", "augment.py", "frontends.py", "types.py"),
+    *("checkpoints.py", "official_files.py", "nets", "data", "metrics"),
 )
 """The source on which a training depends, beside the method's own file and the recipe."""
 
@@ -65,8 +65,19 @@ def demo_recipe(method: str) -> Recipe:
     return load_recipe(method, "demo") if own else replace(load_recipe("any", "demo"), method=method)
 
 
-def checkpoint_folder(ref: MethodRef, recipe: Recipe | None, split: Split, overrides: dict[str, Any]) -> Path:
-    """Where the store keeps what this method, recipe, training split and settings give."""
+def checkpoint_folder(
+    ref: MethodRef,
+    recipe: Recipe | None,
+    split: Split,
+    overrides: dict[str, Any],
+    *,
+    neighbours: dict[str, str] | None = None,
+) -> Path:
+    """Where the store keeps what this method, recipe, training split and settings give.
+
+    ``neighbours`` are those of :class:`avbench.training.Training`.
+    """
+    sources = {**(recipe.neighbours if recipe else {}), **(neighbours or {})}
     key = hash_json(
         {
             "method": source_fingerprint(ref),
@@ -74,6 +85,7 @@ def checkpoint_folder(ref: MethodRef, recipe: Recipe | None, split: Split, overr
             "split": split.sha256,
             "media": None if split.source == DEMO_SOURCE else media_fingerprint(split, ("image", "audio")),
             "overrides": contents(overrides),
+            "neighbours": contents(sources),
             "code": code_fingerprint(*TRAINING),
         }
     )
@@ -85,13 +97,11 @@ def _train(
     request: MethodRequest, recipe: Recipe | None, split: Split, out: Path, settings: Settings, progress: Progress
 ) -> None:
     from avbench.predicting import decoding_processes, resolve_device
-    from avbench.training import Training, fit_prior, total_steps, train
+    from avbench.training import Training, fit_prior, train
 
     if recipe is None:
         fit_prior(request.ref, split, out)
         return
     device, workers = resolve_device(settings.device), decoding_processes(settings)
     training = Training(request.ref, recipe, split, out, request.overrides, device, workers)
-    title = f"training {request.ref.name} on {split.name} ({recipe.epochs} epochs)"
-    with progress(title, total_steps(recipe, len(split.samples))) as advance:
-        train(training, resume=True, advance=lambda terms: advance(1))
+    train(training, resume=True, progress=progress)

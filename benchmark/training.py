@@ -6,24 +6,27 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from avbench.augment import augment_images, mask_spectrograms, normalise
 from avbench.checkpoints import CONFIG, save_checkpoint
-from avbench.data.loader import RawBatch
 from avbench.data.splits import Split
-from avbench.data.training_set import TrainingOptions, TrainingSet, iterate_training
+from avbench.data.training_set import Neighbours, TrainingOptions, TrainingSet, iterate_training
+from avbench.encoders import Machine
 from avbench.errors import AvbenchError, UsageError
 from avbench.locking import locked
 from avbench.metrics.ground_truth import union_map
+from avbench.neighbours import find_neighbours
+from avbench.opening import Progress, silent
+from avbench.preparing import prepare, training_windows, views_of
 from avbench.recipe import Recipe
 from avbench.registry import MethodRef, load_class, make_config
+from avbench.request import contents
 from avbench.store import read_json, write_atomic, write_json
 from avbench.types import Batch
 
@@ -31,8 +34,6 @@ Advance = Callable[[dict[str, float]], None]
 LOG = "log.jsonl"
 CACHE_BYTES = 2_000_000_000
 """Decoded pairs are kept in memory between epochs where all of them fit into this."""
-MASKS: dict[str, Literal["official", "fixed"]] = {"masks": "official", "masks_fixed": "fixed"}
-"""How an augmentation of a recipe counts a spectrogram's axes."""
 WARM_UP = 0.15
 """Share of the steps over which the one-cycle schedule rises."""
 
@@ -48,10 +49,19 @@ class Training:
     overrides: dict[str, Any]
     device: torch.device
     workers: int = 0
+    neighbours: dict[str, str] = field(default_factory=dict)
+    """What tells neighbours by ``image`` and ``audio``, in the place of the recipe's."""
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """What tells neighbours in this training; see :func:`avbench.neighbours.find_neighbours`."""
+        return {**self.recipe.neighbours, **self.neighbours}
 
     def meta(self, epoch: int) -> dict[str, Any]:
         """What the checkpoint says of its own making."""
+        neighbours = {"neighbours": contents(self.sources)} if self.sources else {}
         return {
+            **neighbours,
             "recipe": asdict(self.recipe),
             "split": {"name": self.split.name, "sha256": self.split.sha256, "n": len(self.split.samples)},
             "epoch": epoch,
@@ -59,13 +69,21 @@ class Training:
         }
 
 
-def train(training: Training, *, resume: bool = False, advance: Advance = lambda terms: None) -> Path:
+def train(
+    training: Training, *, resume: bool = False, progress: Progress = silent, advance: Advance = lambda terms: None
+) -> Path:
     """Train and return the checkpoint's folder: model.safetensors, config.json, log.jsonl, curve.png.
 
     A finished training of the same method, settings, recipe and split is left as it is. A recipe of 0 epochs leaves
     the weights as initialised, for an untrained row in a table. Every epoch ends with a state from which ``resume``
     goes on; the seed of each epoch depends on its number alone, so that an interrupted training ends with the weights
     of an uninterrupted one. A second process that trains into the same folder waits for the first.
+
+    Args:
+        training: what is trained.
+        resume: go on from the last state in the folder.
+        progress: shows how far the training is, and the search for neighbours before it.
+        advance: called with the log's row of each step.
 
     Raises:
         UsageError: if the folder holds another checkpoint, or a state and ``resume`` is False, or a state of another
@@ -84,10 +102,9 @@ def train(training: Training, *, resume: bool = False, advance: Advance = lambda
             raise UsageError(
                 f"{training.out} holds an unfinished training: add --resume, or name another folder with --out"
             )
-        training.out.mkdir(parents=True, exist_ok=True)
         method.to(training.device, memory_format=torch.channels_last)
         if training.recipe.epochs:
-            _fit(training, method, states[-1] if states else None, advance)
+            _fit(training, method, states[-1] if states else None, progress=progress, advance=advance)
             _draw_curve(training)
         save_checkpoint(training.out, method, name=training.ref.name, meta=training.meta(training.recipe.epochs))
         for state in training.out.glob("epoch-*"):
@@ -143,31 +160,66 @@ def total_steps(recipe: Recipe, samples: int) -> int:
     return recipe.epochs * (samples // recipe.batch_size)
 
 
-def _fit(training: Training, method: Any, state: Path | None, advance: Advance) -> None:
-    recipe = training.recipe
-    steps = total_steps(recipe, len(training.split.samples))
+@dataclass
+class _Fit:
+    """A training at work."""
+
+    training: Training
+    method: Any
+    optimizer: torch.optim.Optimizer
+    pairs: TrainingSet
+    neighbours: Neighbours | None
+    steps: int
+
+    def epoch(self, epoch: int, shown: Callable[[int], None], advance: Advance) -> list[dict[str, float]]:
+        """Train one epoch, whose chances depend on its number alone; returns the rows of the log."""
+        training, recipe, rows = self.training, self.training.recipe, []
+        torch.manual_seed(recipe.seed * 1_000_003 + epoch)
+        self.method.train()
+        if hasattr(self.method, "start_epoch"):
+            self.method.start_epoch(epoch)
+        batches = iterate_training(
+            self.pairs, epoch=epoch, batch_size=recipe.batch_size, workers=training.workers, device=training.device,
+            neighbours=self.neighbours,
+        )  # fmt: skip
+        for step, raw in enumerate(batches, epoch * (self.steps // recipe.epochs)):
+            rate = recipe.lr * learning_rate_factor(recipe.schedule, step, self.steps)
+            batch = prepare(raw, self.method, recipe, training.split.samples)
+            terms = _step(self.method, self.optimizer, batch, rate)
+            rows.append({"epoch": epoch + 1, "step": step + 1, "lr": rate, **terms})
+            shown(1)
+            advance(rows[-1])
+        return rows
+
+
+def _fit(training: Training, method: Any, state: Path | None, *, progress: Progress, advance: Advance) -> None:
+    recipe, split = training.recipe, training.split
+    steps = total_steps(recipe, len(split.samples))
     optimizer = _optimizer(recipe, method)
     done = _restore(training, state, method, optimizer) if state else 0
     _trim_log(training.out / LOG, done)
-    per_epoch = steps // recipe.epochs
     options = TrainingOptions(crop=recipe.images == "crop", cache_bytes=CACHE_BYTES)
-    pairs = TrainingSet(training.split, [method.frontend.window], seed=recipe.seed, options=options)
-    for epoch in range(done, recipe.epochs):
-        torch.manual_seed(recipe.seed * 1_000_003 + epoch)
-        method.train()
-        rows = []
-        batches = iterate_training(
-            pairs, epoch=epoch, batch_size=recipe.batch_size, workers=training.workers, device=training.device
-        )
-        for index, raw in enumerate(batches):
-            step = epoch * per_epoch + index
-            rate = recipe.lr * learning_rate_factor(recipe.schedule, step, steps)
-            terms = _step(method, optimizer, prepare(raw, method, recipe), rate)
-            rows.append({"epoch": epoch + 1, "step": step + 1, "lr": rate, **terms})
-            advance(rows[-1])
-        with (training.out / LOG).open("a", encoding="utf-8") as log:
-            log.writelines(json.dumps(row) + "\n" for row in rows)
-        _save_state(training, method, optimizer, epoch + 1)
+    pairs = TrainingSet(split, training_windows(method), seed=recipe.seed, options=options)
+    fit = _Fit(training, method, optimizer, pairs, _neighbours(training, method, progress), steps)
+    training.out.mkdir(parents=True, exist_ok=True)
+    title = f"training {training.ref.name} on {split.name} ({recipe.epochs} epochs)"
+    with progress(title, steps) as shown:
+        shown(done * (steps // recipe.epochs))
+        for epoch in range(done, recipe.epochs):
+            rows = fit.epoch(epoch, shown, advance)
+            with (training.out / LOG).open("a", encoding="utf-8") as log:
+                log.writelines(json.dumps(row) + "\n" for row in rows)
+            _save_state(training, method, optimizer, epoch + 1)
+
+
+def _neighbours(training: Training, method: Any, progress: Progress) -> Neighbours | None:
+    """What conceptual views are drawn from; None for methods without."""
+    if "conceptual" in views_of(method):
+        machine = Machine(training.device, training.workers, progress)
+        return find_neighbours(training.split, training.sources, int(getattr(method, "neighbours", 0)), machine)
+    if training.neighbours:
+        raise UsageError(f"{training.ref.name} as it is set reads no conceptual views: leave --neighbours out")
+    return None
 
 
 def learning_rate_factor(schedule: str, step: int, steps: int) -> float:
@@ -178,18 +230,6 @@ def learning_rate_factor(schedule: str, step: int, steps: int) -> float:
     if step < rise:
         return (step + 1) / rise
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
-
-
-def prepare(raw: RawBatch, method: Any, recipe: Recipe) -> Batch:
-    """The training batch of a method: augmented and normalised on the device, front-end included."""
-    if raw.image is None:
-        raise AvbenchError("training needs images, and the split has none: name a folder with --data")
-    image = normalise(augment_images(raw.image, recipe.augment))
-    audio = method.frontend(raw.waveforms[method.frontend.window], raw.rate)
-    for name, axes in MASKS.items():
-        if name in recipe.augment:
-            audio = mask_spectrograms(audio, axes=axes)
-    return Batch(raw.ids, image.contiguous(memory_format=torch.channels_last), audio)
 
 
 def _step(method: Any, optimizer: torch.optim.Optimizer, batch: Batch, rate: float) -> dict[str, float]:
@@ -207,7 +247,10 @@ def _step(method: Any, optimizer: torch.optim.Optimizer, batch: Batch, rate: flo
 
 def _optimizer(recipe: Recipe, method: Any) -> torch.optim.Optimizer:
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return kind(method.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    trainable = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    if not trainable:
+        raise UsageError(f"no parameter of {type(method).__name__} has requires_grad: there is nothing to train")
+    return kind(trainable, lr=recipe.lr, weight_decay=recipe.weight_decay)
 
 
 def _save_state(training: Training, method: Any, optimizer: torch.optim.Optimizer, epoch: int) -> None:

@@ -46,24 +46,24 @@ def main(given: Sequence[str]) -> int:
     split = open_split(options.split, places, bar)
     overrides = settings_of(options.set, [ref.name])[ref.name]
     recipe = None if info.control else _recipe(ref, options)
-    out = Path(options.out) if options.out else checkpoint_folder(ref, recipe, split, overrides)
+    neighbours = _neighbours(options.neighbours)
+    default = checkpoint_folder(ref, recipe, split, overrides, neighbours=neighbours)
+    out = Path(options.out) if options.out else default
     finished = (out / CONFIG).exists()
     from avbench.predicting import decoding_processes, resolve_device
     from avbench.request import Settings
-    from avbench.training import Training, fit_prior, total_steps, train
+    from avbench.training import Training, fit_prior, train
 
     if recipe is None:
         log(f"checkpoint: {fit_prior(ref, split, out)}")
         return 0
     settings = Settings(device=options.device, workers=options.workers)
     device, workers = resolve_device(options.device), decoding_processes(settings)
-    training = Training(ref, recipe, split, out, overrides, device, workers)
+    training = Training(ref, recipe, split, out, overrides, device, workers, neighbours)
     if finished:
         log(f"trained already: {train(training)}")
         return 0
-    title = f"training {ref.name} on {split.name} ({recipe.epochs} epochs)"
-    with bar(title, total_steps(recipe, len(split.samples))) as advance:
-        train(training, resume=options.resume, advance=lambda terms: advance(1))
+    train(training, resume=options.resume, progress=bar)
     log(f"checkpoint: {out}")
     if recipe.epochs:
         log(f"curve: {out / 'curve.png'}")
@@ -83,6 +83,10 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--out", type=str, default=None, metavar="DIR", help="where the checkpoint goes (default: the store)"
     )
+    parser.add_argument(
+        "--neighbours", action="append", default=[], metavar="MODALITY=SOURCE",
+        help="image=... and audio=...: an encoder or a table of avbench neighbours, instead of the recipe's",
+    )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted training")
     parser.add_argument(
         "--metadata", type=str, default=None, metavar="DIR", help="folder with the official annotation files"
@@ -91,6 +95,16 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--device", type=str, default="auto")
     parser.add_argument("--workers", type=int, default=None, help="decoding processes (default: by the machine)")
     return parser
+
+
+def _neighbours(given: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in given:
+        modality, _, source = item.partition("=")
+        if modality not in {"image", "audio"} or not source or modality in found:
+            raise UsageError(f"expected --neighbours image=SOURCE and audio=SOURCE, each once, got {item!r}")
+        found[modality] = source
+    return found
 
 
 def _recipe(ref: MethodRef, options: Namespace) -> Recipe:

@@ -127,6 +127,6 @@ def _published() -> Path:
         except (OSError, RuntimeError) as problem:
             raise AvbenchError(
                 f"the ImageNet weights {name} are not in {folder} and cannot be downloaded ({problem}): put the file "
-                f"there, or name it, for ogl with --set ogl.weights={name}"
+                f"there, or name it, for ogl with --set ogl.weights={name}, for neighbours with --weights {name}"
             ) from problem
     return file
