@@ -140,7 +140,7 @@ def require_close(usual: Answers, other: Answers, *, where: str, remedy: str, to
         ContractError: for the first that does, saying ``where`` it came out otherwise, and the ``remedy``.
     """
     if usual.keys() != other.keys():
-        raise ContractError(f"expected {', '.join(usual)} {where} too, got {', '.join(other)}: answer alike always")
+        raise ContractError(f"expected {', '.join(usual)} {where} too, got {', '.join(other)}: {remedy}")
     for name, value in usual.items():
         known, came = (tensor.detach().to("cpu", torch.float64) for tensor in (value, other[name]))
         if known.shape != came.shape:

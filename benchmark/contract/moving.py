@@ -22,7 +22,14 @@ def state(cls: Any) -> str | None:
     held = {name: value.contiguous() for name, value in method.state_dict().items()}
     if not held:
         return "it has no weights"
-    twin.load_state_dict(load(save(held)))
+    try:
+        saved = save(held)
+    except RuntimeError as problem:
+        reason = " ".join(str(problem).split())
+        raise ContractError(
+            f"expected a state dict that a checkpoint can hold, but {reason}: register a shared tensor under one name"
+        ) from problem
+    twin.load_state_dict(load(saved))
     usual, other = (ask_everything(one, noise_batch(one)) for one in (method, twin))
     if has_loss(cls):
         usual, other = {**usual, **_loss_of(method)}, {**other, **_loss_of(twin)}
