@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from avbench.leaderboards.rows import headings, rows
+from avbench.leaderboards.rows import further, headings, leading, rows
 from avbench.leaderboards.tables import table_text
 from avbench.leaderboards.terminal import notes, print_table
 from avbench.records import Record, read_record, write_record
@@ -102,6 +102,53 @@ def test_partial_results_and_negatives_are_explained():
     partial = make(n_scored=399, n_positive=399, partial=True)
     assert notes([partial]) == ["Partial results cover less than the split and are not to be ranked."]
     assert rows([partial], MAIN)[0].cells[5] == "399/400 partial"
+
+
+DETECTED = {"ap": 0.3273, "max_f1": 0.4, "ap_official": 0.3295, "max_f1_official": 0.3961}
+
+
+def extended(**changes) -> Record:
+    return make(**{"n_scored": 800, "n_positive": 400, "metrics": {**make().metrics, **DETECTED}, **changes})
+
+
+def test_detection_stands_beside_the_main_metrics_and_its_official_forms_after_all():
+    records = [make(method="disc"), extended(metrics={**make().metrics, "a2i_instance_r1": 0.1, **DETECTED})]
+    assert leading(records) == (*MAIN, "ap", "max_f1")
+    assert further(records) == ("ap_official", "max_f1_official", "a2i_instance_r1")
+    without, with_ = rows(records, leading(records))
+    assert with_.cells[4:7] == ("50.00", "32.73", "40.00")
+    assert without.cells[5:7] == ("", "")
+    assert leading([make()]) == MAIN
+
+
+@pytest.mark.parametrize("form", ["md", "csv", "tex"])
+def test_files_show_detection_in_both_forms(form):
+    text = table_text([extended()], form)
+    places = [text.index(shown) for shown in ("AP ", "max-F1 ", "AP (official)", "max-F1 (official)")]
+    assert places == sorted(places)
+    for value in ("32.73", "40.00", "32.95", "39.61"):
+        assert value in text
+
+
+def test_the_terminal_shows_detection_in_the_main_table(capsys):
+    print_table([extended()])
+    main_table, official = capsys.readouterr().out.split("samples/s")
+    assert "max-F1 %" in main_table
+    assert "32.73" in official.splitlines()[2]
+    assert "AP (official)" in official
+
+
+def test_detection_says_over_what_it_is():
+    assert notes([extended()]) == [
+        "cIoU, AUC and mean cIoU are over the 400 samples with a sounding object.",
+        "AP and max-F1 are over all 800: in 400 nothing that sounds is in sight.",
+    ]
+
+
+def test_rows_scaled_by_their_own_extremes_are_named():
+    records = [make(provenance={"scale": "own extremes"}, method=name) for name in ("disc", "whole")]
+    (note,) = notes([make(provenance={"scale": "score_range"}), *records])
+    assert note == "Without a score range, scaled by the extremes of each map: disc, whole."
 
 
 def test_the_terminal_shows_further_metrics_apart(capsys):
