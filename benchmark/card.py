@@ -178,7 +178,7 @@ def _counted(card: Card) -> list[tuple[str, str]]:
     counts = card.counts
     lines = [
         ("parameters in training", _millions(counts.parameters)),
-        ("of these with gradients", _millions(counts.trainable)),
+        ("of these trained", _millions(counts.trainable)),
         ("parameters at inference", _millions(counts.inference)),
         ("buffers", _millions(counts.buffers)),
         ("FLOPs of localize", f"{_giga(counts.localize_flops)} G per sample"),
@@ -219,25 +219,25 @@ def _notes(cards: Sequence[Card]) -> list[str]:
 
 
 def _frontend_words(method: Any) -> str | None:
-    """The front-end's own first line, the window, and its settings; what training does otherwise is named."""
+    """The front-end's own first line, its window and settings, and what is otherwise in training."""
     frontend = method.frontend
     if frontend is None:
         return None
+    said = (type(frontend).__doc__ or type(frontend).__name__).strip().splitlines()[0].rstrip(".").replace("`", "")
+    told = _settings(frontend)
+    trained = _settings(method.train().frontend) if learns(method) else told
+    method.eval()
+    words = [said, *told.values()]
+    otherwise = [text for key, text in trained.items() if told.get(key) != text]
+    return "; ".join(words) + (f"; in training {', '.join(otherwise)}" if otherwise else "")
+
+
+def _settings(frontend: Any) -> dict[str, str]:
+    """Each setting of a front-end by its name, in words."""
     window: Window = frontend.window
     heard = f"{ANCHORS[window.anchor]} {window.seconds:g} s at {RATE / 1000:g} kHz"
-    said = (type(frontend).__doc__ or type(frontend).__name__).strip().splitlines()[0].rstrip(".").replace("`", "")
-    if not is_dataclass(frontend):
-        return f"{said}; {heard}"
-    values = _settings(frontend)
-    told = ", ".join(f"{key} {value}" for key, value in values.items())
-    trained = _settings(method.train().frontend).items() if learns(method) else values.items()
-    method.eval()
-    otherwise = ", ".join(f"{key} {value}" for key, value in trained if values.get(key) != value)
-    return f"{said}; {heard}; {told}" + (f"; in training {otherwise}" if otherwise else "")
-
-
-def _settings(frontend: Any) -> dict[str, Any]:
-    return {f.name: getattr(frontend, f.name) for f in fields(frontend) if f.name != "window"}
+    others = [f.name for f in fields(frontend) if f.name != "window"] if is_dataclass(frontend) else []
+    return {"window": heard, **{name: f"{name} {getattr(frontend, name)}" for name in others}}
 
 
 def _range_words(score_range: tuple[float, float] | None) -> str:
@@ -283,7 +283,7 @@ def _giga(flops: float | None) -> str:
 
 
 def _milliseconds(cost: Cost | None) -> str:
-    return "" if cost is None else f"{cost.seconds * 1e3:.3g}"
+    return "" if cost is None else f"{cost.seconds * 1e3:.{1 if cost.seconds >= 0.01 else 4}f}"
 
 
 def _megabytes(cost: Cost | None) -> str:

@@ -22,7 +22,8 @@ from avbench.types import CANVAS, Batch, Embeddings, Need, Prediction
 
 RATE = 16_000
 """Of the made-up sounds, in Hz: what ``avbench run`` decodes to unless told otherwise."""
-WARM_UP = 2
+WARM_UP = {"cpu": 1, "cuda": 3}
+"""Untimed repetitions, by kind of device."""
 REPETITIONS = (3, 20)
 """Fewest and most timed repetitions."""
 ENOUGH_SECONDS = 5.0
@@ -193,7 +194,7 @@ def measure(method: Any, size: int) -> Measured:
     mode; a training step of loss, gradients and Adam, with channels last in memory.
     """
     batch = example_batch(method.eval(), method.info.needs, size)
-    localize = _cost(partial(_localize, method, batch), _standing(method, batch), size, method)
+    localize = _cost(partial(_localize, method, batch), method, [*_tensors(method), *_given(batch)], size)
     if not learns(method):
         return Measured(localize, None)
     learner = deepcopy(method).to(memory_format=torch.channels_last)
@@ -202,8 +203,8 @@ def measure(method: Any, size: int) -> Measured:
     optimizer = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad])
     step = partial(_step, learner, optimizer, batch)
     step()
-    moments = sum(_bytes(t) for state in optimizer.state.values() for t in state.values())
-    return Measured(localize, _cost(step, _standing(learner, batch) + moments, size, learner))
+    moments = [moment for state in optimizer.state.values() for moment in state.values()]
+    return Measured(localize, _cost(step, learner, [*_tensors(learner), *_given(batch), *moments], size))
 
 
 @torch.inference_mode()
@@ -217,15 +218,16 @@ def _step(method: Any, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
     optimizer.zero_grad(set_to_none=True)
 
 
-def _cost(run: Callable[[], object], standing: int, size: int, method: Any) -> Cost:
+def _cost(run: Callable[[], object], method: Any, standing: Sequence[Tensor], size: int) -> Cost:
+    """What ``run`` takes, beside the ``standing`` tensors that are there before it."""
     device = place_of(method)[0]
     seconds = times(run, device)
-    return Cost(statistics.median(seconds) / size, len(seconds), standing + peak_rise(run, device))
+    return Cost(statistics.median(seconds) / size, len(seconds), _bytes(standing) + peak_rise(run, device))
 
 
 def times(run: Callable[[], object], device: torch.device) -> list[float]:
     """Seconds of each repetition of ``run`` after warm-up, the device's queue emptied before and after each."""
-    for _ in range(WARM_UP):
+    for _ in range(WARM_UP[device.type]):
         run()
     found: list[float] = []
     fewest, most = REPETITIONS
@@ -269,20 +271,22 @@ def _finish(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _standing(method: Any, batch: Batch) -> int:
-    """Bytes of parameters, buffers and batch, which are there before a call."""
-    given = [batch.image, batch.audio, batch.truth, *batch.image_views.values(), *batch.audio_views.values()]
-    held = [*method.parameters(), *method.buffers(), *(tensor for tensor in given if tensor is not None)]
-    return sum(_bytes(tensor) for tensor in held)
-
-
 def weight_bytes(method: nn.Module) -> int:
     """Bytes of all parameters and buffers."""
-    return sum(_bytes(tensor) for tensor in [*method.parameters(), *method.buffers()])
+    return _bytes(_tensors(method))
 
 
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+def _tensors(method: nn.Module) -> list[Tensor]:
+    return [*method.parameters(), *method.buffers()]
+
+
+def _given(batch: Batch) -> list[Tensor]:
+    given = [batch.image, batch.audio, batch.truth, *batch.image_views.values(), *batch.audio_views.values()]
+    return [tensor for tensor in given if tensor is not None]
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _storage(tensor: Tensor) -> int:
