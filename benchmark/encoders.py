@@ -71,7 +71,7 @@ def encoder_called(name: str, modality: Modality | None = None, weights: Path | 
             raise UsageError(f"expected the vectors of samples in {name}, found no file there: save it with numpy.save")
         return Encoder(name, modality)
     if name not in ENCODERS:
-        raise unknown_name("encoder", name, ENCODERS, f"{', '.join(ENCODERS)}, or a .npy file:")
+        raise unknown_name("encoder", name, ENCODERS, "avbench neighbours --help")
     if modality not in {None, ENCODERS[name]}:
         raise UsageError(f"{name} encodes {ENCODERS[name]}, not {modality}: choose another encoder")
     return Encoder(name, ENCODERS[name], weights)

@@ -31,7 +31,7 @@ def views_of(method: Any) -> tuple[View, ...]:
     views: tuple[View, ...] = tuple(getattr(method, "views", ()))
     for view in views:
         if view not in kinds:
-            raise unknown_name("view", view, kinds, f"of {' and '.join(kinds)} the member views of the method")
+            raise unknown_name("view", view, kinds, "avbench.types.View")
     return views
 
 

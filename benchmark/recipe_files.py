@@ -119,7 +119,9 @@ def _used(name: str, key: str, cell: Any) -> Any:
             f"the recipe {name} gives {key} no value: write {key} = {{ paper = ..., official = ..., used = ... }}"
         )
     if unknown := cell.keys() - set(COLUMNS):
-        raise unknown_name("column of a recipe", min(unknown), COLUMNS, f"{', '.join(COLUMNS)}; the recipe {name}")
+        raise unknown_name(
+            f"column of the recipe {name}", min(unknown), COLUMNS, "avbench list recipes --show jsa-demo"
+        )
     return cell["used"]
 
 

@@ -82,7 +82,7 @@ def test_the_set_of_a_file_has_to_be_there(place, text, message):
         ("values.epochs = { used = 100 }", "values.epochs = 3", r"mine-small gives epochs no value"),
         ('summary = "few pairs"', "", r"mine-small lacks summary"),
         ('split = "mine"', 'spilt = "mine"', r"no recipe value called 'spilt': did you mean split"),
-        ('why = "a test"', 'because = "a test"', r"no column of a recipe called 'because'"),
+        ('why = "a test"', 'because = "a test"', r"no column of the recipe mine-small called 'because'"),
         ('"masks_fixed"]', '"masks_fixed", "masks"]', r"masks twice"),
     ],
 )
