@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -25,7 +25,7 @@ from avbench.commands.shared import (
 )
 from avbench.data.audio_modes import AudioMode
 from avbench.data.splits import split_names, split_summary
-from avbench.errors import UsageError
+from avbench.errors import UsageError, unknown_name
 from avbench.metrics.protocols import PROTOCOLS
 from avbench.opening import Places
 from avbench.records import Record
@@ -55,7 +55,7 @@ EXAMPLES = """\
 def main(given: Sequence[str]) -> int:
     """Run the subcommand; the exit code is 0."""
     options = parse(_parser(), given)
-    settings = [_settings(options, mode, "avbench run " + " ".join(given)) for mode in names(options.audio, "mode")]
+    settings = [_settings(options, mode, "avbench run " + " ".join(given)) for mode in _audio_modes(options.audio)]
     places = Places(optional_path(options.metadata), optional_path(options.data))
     _check_out(options.out)
     records: list[Record] = []
@@ -142,7 +142,15 @@ def _add_measures(parser: ArgumentParser) -> None:
     )
 
 
-def _settings(options: Namespace, audio: str, command: str) -> Settings:
+def _audio_modes(text: str) -> list[AudioMode]:
+    named, known = names(text, "audio mode"), get_args(AudioMode)
+    for mode in named:
+        if mode not in known:
+            raise unknown_name("audio mode", mode, known, f"the list {', '.join(known)}")
+    return cast("list[AudioMode]", named)
+
+
+def _settings(options: Namespace, audio: AudioMode, command: str) -> Settings:
     check_device(options.device)
     check_least("--workers", options.workers, 0)
     protocols = _protocols(options)
