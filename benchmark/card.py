@@ -19,7 +19,7 @@ from avbench.provenance import machine
 from avbench.request import MethodRequest
 from avbench.types import Window
 
-ANCHORS = {"centre": "the middle", "centre-seconds": "the middle", "start": "the first"}
+ANCHORS = {"centre": "the middle", "centre-seconds": "the middle", "start": "the first", "random": "any"}
 
 COUNTING = (
     "Parameters: elements of all parameters, momentum copies and auxiliary decoders included; at inference those that "

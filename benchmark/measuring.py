@@ -199,12 +199,17 @@ def measure(method: Any, size: int) -> Measured:
         return Measured(localize, None)
     learner = deepcopy(method).to(memory_format=torch.channels_last)
     batch = _training_batch(learner, size)
-    batch.image = batch.image.contiguous(memory_format=torch.channels_last)
+    batch.image = _channels_last(batch.image)
+    batch.image_views = {view: _channels_last(pictures) for view, pictures in batch.image_views.items()}
     optimizer = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad])
     step = partial(_step, learner, optimizer, batch)
     step()
     moments = [moment for state in optimizer.state.values() for moment in state.values()]
     return Measured(localize, _cost(step, learner, [*_tensors(learner), *_given(batch), *moments], size))
+
+
+def _channels_last(pictures: Tensor) -> Tensor:
+    return pictures.contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()
