@@ -94,7 +94,7 @@ def test_the_weight_stands_above_the_printed_table_and_results_are_found_again(c
             "expected a weight in [0, 1] for the fusion of jsa, such as jsa:av_weight=0.6; got 'jsa:av_weight=2'",
         ),
         ("jsa:alpha=0.5", "got 'jsa:alpha=0.5'"),
-        ("ezvls:av_weight=0.5", "there is no protocol called 'ezvls': did you mean ezvsl?"),
+        ("jsaa:av_weight=0.5", "there is no protocol called 'jsaa': did you mean jsa?"),
         ("common:av_weight=0.5,jsa", "the protocol common takes no parameter, having no fusion"),
     ],
 )

@@ -83,5 +83,5 @@ def test_protocols_without_fusion_take_no_weight():
 
 
 def test_an_unknown_protocol_with_a_weight_answers_with_the_closest():
-    with pytest.raises(ValueError, match=r"called 'ezvls': did you mean ezvsl"):
-        get_protocol("ezvls:av_weight=0.5")
+    with pytest.raises(ValueError, match=r"called 'jsaa': did you mean jsa"):
+        get_protocol("jsaa:av_weight=0.5")
