@@ -15,6 +15,9 @@ from avbench.types import Batch, Embeddings, Prediction
 TOLERANCE = 1e-4
 """Largest difference in float32 between answers that should be the same, as a share of their largest magnitude."""
 
+LATE = 1000
+"""An epoch after whatever a method warms up for."""
+
 Answers = dict[str, Tensor]
 
 
@@ -32,11 +35,11 @@ def embeds(cls: Any) -> bool:
     return hasattr(cls, "embed") and "audio" in cls.info.needs
 
 
-def in_training(cls: Any) -> Any:
-    """A small build as the first epoch of a training finds it."""
+def in_training(cls: Any, epoch: int = LATE) -> Any:
+    """A small build in training mode, told which epoch begins: by default one in which all terms count."""
     method = build_slim(cls).train()
     if hasattr(method, "start_epoch"):
-        method.start_epoch(0)
+        method.start_epoch(epoch)
     return method
 
 

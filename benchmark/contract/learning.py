@@ -12,13 +12,13 @@ from avbench.contract.asking import ContractError, ask_loss, has_loss, in_traini
 
 
 def loss(cls: Any) -> str | None:
-    """The loss gives finite scalar terms, ``total`` among them."""
+    """The loss gives finite scalar terms, ``total`` among them, in the first epoch and in late ones."""
     if not has_loss(cls) and cls.info.trainable and not hasattr(cls, "fit"):
         raise ContractError(
             "expected loss(batch), since the method is registered as trainable, found none: write it, or register with "
             "trainable=False"
         )
-    return _on_loss(cls, ask_loss)
+    return _on_loss(cls, lambda method: (ask_loss(method), ask_loss(in_training(cls, epoch=0))))
 
 
 def gradients(cls: Any) -> str | None:
