@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,8 @@ from safetensors import safe_open
 
 import avbench
 from avbench.cli import main
+from avbench.data.coverage import covered
+from avbench.data.splits import load_split
 from avbench.errors import AvbenchError
 from avbench.metrics.confidence import top_quarter
 from avbench.metrics.extended import aggregate_extended
@@ -19,6 +22,9 @@ from avbench.metrics.maps import on_range, upsample
 from avbench.metrics.protocols import PROTOCOLS
 from avbench.metrics.scoring import RawMaps, measure
 from avbench.parts import Part, read_part, write_part
+from avbench.request import Job, Settings
+from avbench.runner import request_for
+from avbench.scoring import score_jobs
 
 DETECTION = {"ap", "max_f1", "ap_official", "max_f1_official"}
 
@@ -188,6 +194,19 @@ def test_tables_show_detection_and_say_over_what(capsys, pair, extended_set, tmp
     wanted = ["AP %", "max-F1 %", "AP (official) %", "max-F1 (official) %"]
     assert [title for title in titles if title in wanted] == wanted
     assert all(line[titles.index(title)] for title in wanted)
+
+
+def test_the_prior_s_own_rows_have_the_upsampling_that_it_has_in_a_fusion(tiny_set, tmp_path):
+    split, found = covered(load_split(str(tiny_set)), ("image",))
+    settings = Settings(runs=tmp_path, protocols=("fnac-a", "fnac-b"))
+    other = Job(request_for("ogl", None, {}), split, found, settings)
+    prior = replace(other, prior_key=other.key)
+    write_part(prior.folder, 0, Part([sample.id for sample in split.samples], {"map": torch.rand(5, 7, 7)}, (0, 2.5)))
+    rows = [scores.rows for scores in score_jobs([prior, other], prior=None, advance=lambda count: None)]
+    first, second = ([values["av", name]["ciou"] for name in settings.protocols] for values in rows)
+    assert torch.equal(first[0], first[1])
+    assert torch.equal(first[0], second[0])
+    assert not torch.equal(second[0], second[1])
 
 
 class Stating(torch.nn.Module):
