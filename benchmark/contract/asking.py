@@ -35,9 +35,9 @@ def embeds(cls: Any) -> bool:
     return hasattr(cls, "embed") and "audio" in cls.info.needs
 
 
-def in_training(cls: Any, epoch: int = LATE) -> Any:
+def in_training(cls: Any, *, epoch: int = LATE, seed: int = 0) -> Any:
     """A small build in training mode, told which epoch begins: by default one in which all terms count."""
-    method = build_slim(cls).train()
+    method = build_slim(cls, seed).train()
     if hasattr(method, "start_epoch"):
         method.start_epoch(epoch)
     return method

@@ -9,8 +9,17 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from avbench.contract.asking import ContractError, ask_everything, ask_loss, doubled, has_loss, require_close, some
-from avbench.contract.noise import build_slim, changed, noise_batch
+from avbench.contract.asking import (
+    ContractError,
+    ask_everything,
+    ask_loss,
+    doubled,
+    has_loss,
+    in_training,
+    require_close,
+    some,
+)
+from avbench.contract.noise import changed, noise_batch
 
 ACROSS = 1e-3
 """As :data:`avbench.contract.asking.TOLERANCE`, between devices and between floating types."""
@@ -18,7 +27,7 @@ ACROSS = 1e-3
 
 def state(cls: Any) -> str | None:
     """The state dict is the whole method: saved and loaded into a twin, it gives the same answers and loss."""
-    method, twin = build_slim(cls, seed=7).eval(), build_slim(cls, seed=8).eval()
+    method, twin = in_training(cls, seed=7).eval(), in_training(cls, seed=8).eval()
     held = {name: value.contiguous() for name, value in method.state_dict().items()}
     if not held:
         return "it has no weights"
@@ -40,7 +49,7 @@ def state(cls: Any) -> str | None:
 
 def float64(cls: Any) -> str | None:
     """In float64 it answers in float64, with the same values."""
-    method, twin = build_slim(cls).eval(), build_slim(cls).double().eval()
+    method, twin = in_training(cls).eval(), in_training(cls).double().eval()
     if not any(tensor.is_floating_point() for tensor in method.state_dict().values()):
         return "it has no weights"
     usual, found = _everything(method, Tensor.clone), _everything(twin, doubled)
@@ -58,7 +67,7 @@ def device(cls: Any) -> str | None:
     gpu = accelerator()
     if gpu is None:
         return "no GPU here"
-    method, twin = build_slim(cls).eval(), build_slim(cls).eval().to(gpu)
+    method, twin = in_training(cls).eval(), in_training(cls).eval().to(gpu)
     with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
         found = _everything(twin, lambda tensor: tensor.to(gpu))
     remedy = "make every tensor on the device and in the type of what it meets"
