@@ -161,3 +161,84 @@ def test_masking_leaves_its_input() -> None:
     spectrograms = torch.full((4, 1, 30, 30), -1.3)
     mask_spectrograms(spectrograms, seeded())
     assert (spectrograms == np.float32(-1.3)).all()
+
+
+def parts_drawn(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Corners of the parts that are cropped, read from pictures whose first two channels are x and y in pixels."""
+    side = 32
+    x = (torch.arange(side) + 0.5).expand(side, side)
+    ramps = torch.stack([x, x.T, torch.zeros(side, side)]) / side
+    came = augment.random_resized_crop(ramps.expand(n, 3, side, side), seeded(seed))
+    inner = torch.stack([came[:, 0, 0, 8], came[:, 1, 8, 0], came[:, 0, 0, 23], came[:, 1, 23, 0]], dim=1)
+    step = (inner[:, 2:] - inner[:, :2]) / 15  # in shares of the frame, away from the borders
+    begin = inner[:, :2] - 8.5 * step
+    return begin, begin + side * step
+
+
+def test_a_random_part_lies_in_the_picture_with_the_promised_sizes() -> None:
+    begin, end = parts_drawn(3000)
+    width, height = (end - begin).unbind(1)
+    area, ratio = width * height, width / height
+    assert begin.min() > -1e-4
+    assert end.max() < 1 + 1e-4
+    assert 0.2 - 1e-3 < area.min() < 0.22
+    assert 0.95 < area.max() < 1 + 1e-3
+    assert 0.74 < ratio.min() < 0.76
+    assert 1.32 < ratio.max() < 1.34
+    assert abs((area < 0.4).float().mean() - 0.27) < 0.04, "of 0.2 to 1 a quarter, and large parts rarely fit"
+    free = 1 - (end - begin)
+    share = (begin / free)[free > 0.05]
+    assert share.min() < 0.02
+    assert share.max() > 0.98
+    assert abs(share.mean() - 0.5) < 0.02
+
+
+def test_a_random_part_is_magnified() -> None:
+    image = pictures(1, 20, 20)
+    ((left, top),), ((right, bottom),) = augment._parts(1, seeded(4))[1], sum(augment._parts(1, seeded(4)))
+    came = augment.random_resized_crop(image, seeded(4))
+    for row, column_ in ((0, 0), (7, 12), (19, 19)):
+        x = float(left + (right - left) * (column_ + 0.5) / 20) * 20 - 0.5
+        y = float(top + (bottom - top) * (row + 0.5) / 20) * 20 - 0.5
+        at = [min(max(v, 0), 19) for v in (x, y)]
+        x0, y0 = (min(int(v), 18) for v in at)
+        dx, dy = at[0] - x0, at[1] - y0
+        upper = image[0, :, y0, x0] * (1 - dx) + image[0, :, y0, x0 + 1] * dx
+        lower = image[0, :, y0 + 1, x0] * (1 - dx) + image[0, :, y0 + 1, x0 + 1] * dx
+        torch.testing.assert_close(came[0, :, row, column_], upper * (1 - dy) + lower * dy, atol=1e-4, rtol=0)
+
+
+def test_another_view_is_cropped_and_then_augmented() -> None:
+    images = (pictures(8, 32, 32) * 255).to(torch.uint8)
+    came = augment.simclr_view(images, seeded(1))
+    generator = seeded(1)
+    cropped = augment.random_resized_crop(images, generator)
+    assert torch.equal(came, augment_images(cropped, ["flip", "blur", "jitter", "grayscale"], generator))
+    assert came.dtype == torch.float32
+    assert came.min() >= 0
+    assert came.max() <= 1
+    assert torch.equal(came, augment.simclr_view(images, seeded(1)))
+    assert not torch.equal(came, augment.simclr_view(images, seeded(2)))
+
+
+def test_flips_can_be_drawn_apart_for_the_truth() -> None:
+    images, maps = pictures(50), torch.rand(50, 20, 24)
+    chosen = augment.draw_flips(50, ["blur", "flip"], seeded(2))
+    assert chosen is not None
+    assert torch.equal(augment.flipped(images, chosen), augment_images(images, ["flip"], seeded(2)))
+    for row, turned in enumerate(chosen.tolist()):
+        assert torch.equal(augment.flipped(maps, chosen)[row], maps[row].flip(-1) if turned else maps[row])
+    assert 10 < int(chosen.sum()) < 40
+
+
+def test_no_flips_draw_nothing() -> None:
+    generator = seeded(5)
+    assert augment.draw_flips(9, ["blur"], generator) is None
+    assert torch.equal(torch.rand(3, generator=generator), torch.rand(3, generator=seeded(5)))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+def test_another_view_is_the_same_on_a_gpu() -> None:
+    images = pictures(6, 64, 64)
+    came = augment.simclr_view(images.cuda(), seeded(3)).cpu()
+    torch.testing.assert_close(came, augment.simclr_view(images, seeded(3)), rtol=0, atol=1e-4)

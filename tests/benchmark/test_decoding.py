@@ -71,6 +71,8 @@ def test_crops_are_parts_of_the_resized_picture_at_every_place(tmp_path: Path) -
         found = np.argwhere((windows[:, :, :, 0, :5] == crop[:, 0, :5]).all((2, 3)))
         assert len(found) == 1
         np.testing.assert_array_equal(windows[tuple(found[0])], crop)
+        y, x = found[0].tolist()
+        assert place == (x / 250, y / 246, (x + 224) / 250, (y + 224) / 246)
         places.add(tuple(found[0].tolist()))
     assert {y for y, _ in places} == set(range(23))
     assert {x for _, x in places} == set(range(27))

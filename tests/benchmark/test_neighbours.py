@@ -68,6 +68,15 @@ def test_length_does_not_count():
     np.testing.assert_array_equal(nearest(vectors * scale, 6), nearest(vectors, 6))
 
 
+def test_products_are_exact():
+    """Whole numbers that float64 adds up without error: in no order of summation do they differ."""
+    whole = module._whole_numbers(np.random.default_rng(2).standard_normal((20, 2048)))
+    expected = whole.astype(np.int64).astype(object) @ whole.T.astype(np.int64).astype(object)
+    assert (np.rint(whole) == whole).all()
+    assert ((whole @ whole.T).astype(object) == expected).all()
+    assert ((whole[:, ::-1] @ whole[:, ::-1].T).astype(object) == expected).all()
+
+
 def test_rows_are_counted_as_they_are_done():
     done = []
     nearest(np.eye(7), 2, rows=3, advance=done.append)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from avbench.augment import IMAGENET_MEAN, IMAGENET_STD
+from avbench.augment import IMAGENET_MEAN, IMAGENET_STD, augment_images, normalise
 from avbench.cli import main
 from avbench.data.decoding import cut_at_random
 from avbench.data.splits import Sample, Split, load_split
@@ -183,6 +183,14 @@ def test_the_batch_has_the_views_that_the_method_asks_for(split):
     assert (plain.image_views, plain.audio_views, plain.truth, plain.annotated) == ({}, {}, None, None)
     assert torch.equal(plain.image, batch.image), "what a method asks for does not move the chances of the pairs"
     assert torch.equal(plain.audio, batch.audio)
+
+
+def test_pictures_are_augmented_as_the_recipe_says(split):
+    raw = epoch_of(split, windows=training_windows(Plain()), neighbours=None)[0]
+    names = ("flip", "blur", "jitter", "grayscale")
+    batch = batch_of(split, Plain(), raw=raw, seed=5, augment=names)
+    torch.manual_seed(5)
+    assert torch.equal(batch.image, normalise(augment_images(raw.image, names)))
 
 
 def test_views_are_drawn_anew_and_again(split):
@@ -396,23 +404,41 @@ def test_neighbours_for_a_method_without_conceptual_views(training, monkeypatch)
         train(replace(training, neighbours={"image": "colours"}))
 
 
-def test_the_command_takes_neighbours(capsys, training, larger_set, store, tmp_path):
+RECIPE = """
+method = "learner"
+split = ""
+selection = "last epoch"
+summary = "a test"
+[values]
+epochs = { used = 1 }
+batch_size = { used = 2 }
+optimizer = { used = "adam" }
+lr = { used = 0.1 }
+weight_decay = { used = 0.0 }
+schedule = { used = "constant" }
+images = { used = "squash" }
+augment = { used = [] }
+image_neighbours = { used = "colours" }
+"""
+
+
+def test_the_command_takes_neighbours(capsys, training, tiny_set, tmp_path):
+    place, table = tmp_path / "mine.toml", tmp_path / "table.safetensors"
+    place.write_text(RECIPE)
     plugin = f"{training.ref.source}:Tiny"
-    command = ["train", "--method", plugin, "--split", str(larger_set), "--epochs", "1", "--device", "cpu"]
+    command = ["train", "--method", plugin, "--split", str(tiny_set), "--recipe", str(place), "--device", "cpu"]
     assert main(command) == 2
     assert (
-        "by image, and none are named: run avbench neighbours --split tiny --encoder E -k 2" in capsys.readouterr().err
+        "by audio, and none are named: run avbench neighbours --split tiny --encoder E -k 2" in capsys.readouterr().err
     )
-    table = tmp_path / "table.safetensors"
-    made = ["neighbours", "--split", str(larger_set), "--encoder", "colours", "-k", "2", "--out", str(table)]
-    assert main(made) == 0
-    named = ["--neighbours", f"image={table}", "--neighbours", "audio=spectrum"]
-    assert main([*command, *named]) == 0
-    assert "training learner on tiny (1 epochs)" in capsys.readouterr().err
-    assert main([*command, *named]) == 0
+    assert main(["neighbours", "--split", str(tiny_set), "--encoder", "spectrum", "-k", "2", "--out", str(table)]) == 0
+    named = [*command, "--neighbours", f"audio={table}"]
+    assert main(named) == 0
+    assert "training learner on tiny (1 epochs): 2" in capsys.readouterr().err
+    assert main(named) == 0
     assert "trained already" in capsys.readouterr().err
-    assert main([*command, "--neighbours", f"image={table}", "--neighbours", f"audio={table}"]) == 1
-    assert f"expected neighbours by audio in {table}, which holds those by image" in capsys.readouterr().err
+    assert main([*command, "--neighbours", f"image={table}", "--neighbours", "audio=spectrum"]) == 1
+    assert f"expected neighbours by image in {table}, which holds those by audio" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given", [["image"], ["image="], ["smell=x"], ["image=x", "image=y"]])
