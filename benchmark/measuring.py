@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from avbench.building import place_of
+from avbench.building import place_of, training_layout
 from avbench.types import CANVAS, Batch, Embeddings, Need, Prediction
 
 RATE = 16_000
@@ -191,25 +191,19 @@ def measure(method: Any, size: int) -> Measured:
     """Time and memory of ``method`` where it is, per sample of batches of ``size``; its weights stay as they were.
 
     As ``avbench run`` and ``avbench train`` call it, but without decoding and front-end: ``localize`` in inference
-    mode; a training step of loss, gradients and Adam, with channels last in memory.
+    mode; a training step of loss, gradients and Adam, in the layout of a training.
     """
     batch = example_batch(method.eval(), method.info.needs, size)
     localize = _cost(partial(_localize, method, batch), method, [*_tensors(method), *_given(batch)], size)
     if not learns(method):
         return Measured(localize, None)
-    learner = deepcopy(method).to(memory_format=torch.channels_last)
+    learner = deepcopy(method).to(memory_format=training_layout(method, place_of(method)[0]))
     batch = _training_batch(learner, size)
-    batch.image = _channels_last(batch.image)
-    batch.image_views = {view: _channels_last(pictures) for view, pictures in batch.image_views.items()}
     optimizer = torch.optim.Adam([p for p in learner.parameters() if p.requires_grad])
     step = partial(_step, learner, optimizer, batch)
     step()
     moments = [moment for state in optimizer.state.values() for moment in state.values()]
     return Measured(localize, _cost(step, learner, [*_tensors(learner), *_given(batch), *moments], size))
-
-
-def _channels_last(pictures: Tensor) -> Tensor:
-    return pictures.contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()

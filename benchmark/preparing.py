@@ -65,7 +65,7 @@ def prepare(raw: RawBatch, method: Any, recipe: Recipe, samples: Sequence[Sample
         batch.truth, batch.annotated = _truth(raw, samples, flips)
     for view in views_of(method):
         if view == "augmented":
-            batch.image_views[view] = _finished(simclr_view(_images(raw)))
+            batch.image_views[view] = normalise(simclr_view(_images(raw)))
             batch.audio_views[view] = _sound(raw, _shifted(own), method, recipe)
         else:
             other = _partner(raw)
@@ -93,11 +93,7 @@ def _partner(raw: RawBatch) -> RawBatch:
 
 def _picture(images: Tensor, recipe: Recipe, flips: Tensor | None) -> Tensor:
     images = images if flips is None else flipped(images, flips)
-    return _finished(augment_images(images, [name for name in recipe.augment if name != "flip"]))
-
-
-def _finished(images: Tensor) -> Tensor:
-    return normalise(images).contiguous(memory_format=torch.channels_last)
+    return normalise(augment_images(images, [name for name in recipe.augment if name != "flip"]))
 
 
 def _sound(raw: RawBatch, window: Window, method: Any, recipe: Recipe) -> Tensor:

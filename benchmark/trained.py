@@ -18,7 +18,7 @@ from avbench.store import code_fingerprint, hash_json, home
 
 TRAINING = (
     *("training.py", "preparing.py", "neighbours.py", "encoders.py", "augment.py", "frontends.py", "types.py"),
-    *("checkpoints.py", "official_files.py", "nets", "data", "metrics"),
+    *("building.py", "checkpoints.py", "official_files.py", "nets", "data", "metrics"),
 )
 """The source on which a training depends, beside the method's own file and the recipe."""
 

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from avbench.building import training_layout
 from avbench.checkpoints import CONFIG, save_checkpoint
 from avbench.data.splits import Split
 from avbench.data.training_set import Neighbours, TrainingOptions, TrainingSet, iterate_training
@@ -102,7 +103,7 @@ def train(
             raise UsageError(
                 f"{training.out} holds an unfinished training: add --resume, or name another folder with --out"
             )
-        method.to(training.device, memory_format=torch.channels_last)
+        method.to(training.device, memory_format=training_layout(method, training.device))
         if training.recipe.epochs:
             _fit(training, method, states[-1] if states else None, progress=progress, advance=advance)
             _draw_curve(training)

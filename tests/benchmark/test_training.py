@@ -267,3 +267,13 @@ def test_the_demo_trains_first_and_finds_it_again(capsys, trainable_plugin, larg
     assert json.loads(capsys.readouterr().out) == first
     assert trained == [1]
     assert first[0]["provenance"]["checkpoint"]["selection"] == "last epoch"
+
+
+@pytest.mark.parametrize(("width", "layout"), [(1 / 8, torch.contiguous_format), (1 / 4, torch.channels_last)])
+def test_slim_networks_keep_the_ordinary_layout_on_the_cpu(width, layout):
+    from avbench.building import training_layout
+    from avbench.nets.resnet import Trunk
+
+    trunk = Trunk(3, width=width)
+    assert training_layout(trunk, torch.device("cpu")) == layout
+    assert training_layout(trunk, torch.device("cuda")) == torch.channels_last
