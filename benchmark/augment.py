@@ -31,7 +31,7 @@ BLUR_REACH = 2  # kernel of 5 pixels
 BLUR_SIGMA = (0.1, 2.0)
 JITTER = (0.8, 0.8, 0.8, 0.2)  # brightness, contrast, saturation, hue
 MASK_MOST = 10
-AREA, RATIO, TRIES = (0.2, 1.0), 4 / 3, 10  # of a random part of a picture
+AREA, RATIO, TRIES = (0.08, 1.0), 4 / 3, 10  # of a random part of a picture
 
 
 def draw_flips(n: int, names: Collection[str], generator: Generator | None = None) -> Tensor | None:
@@ -69,7 +69,7 @@ def simclr_view(images: Tensor, generator: Generator | None = None) -> Tensor:
 def random_resized_crop(images: Tensor, generator: Generator | None = None) -> Tensor:
     """A part of each picture at the size of the whole, as torchvision's ``RandomResizedCrop`` draws it.
 
-    The part's share of the area is uniform in [0.2, 1], its ratio of width to height log-uniform in [3/4, 4/3]; of
+    The part's share of the area is uniform in [0.08, 1], its ratio of width to height log-uniform in [3/4, 4/3]; of
     ten such sizes the first that fits is taken, the whole picture where none does, at a place uniform over all that
     are possible. Resampled bilinearly at real-valued places without antialiasing, where torchvision cuts at whole
     pixels.

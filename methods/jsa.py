@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from avbench.errors import UsageError
 from avbench.frontends import PowerSpectrogram
 from avbench.nets.contrastive import info_nce
+from avbench.nets.precision import at_least_float32
 from avbench.nets.resnet import STRIDE, Trunk, load_imagenet, reset_convolutions
 from avbench.nets.slot_attention import JointSlotAttention, SlotDecoder, Slots, attend, compete, share
 from avbench.registry import register_method
@@ -231,7 +232,7 @@ class JSA(nn.Module):
         return _as_tokens(self.imgnet(batch.image)), _as_tokens(self.audnet(batch.audio))
 
     def _targets(self, side: Slots) -> Tensor:
-        return F.normalize(_at_least_float32(side.slots[:, : self.config.num_targets]), dim=2)
+        return F.normalize(at_least_float32(side.slots[:, : self.config.num_targets]), dim=2)
 
     def _merge(self, weights: Tensor) -> Tensor:
         """``[B, num_targets, P]`` weights to ``[B, 1, P]``."""
@@ -344,7 +345,7 @@ def _pick(slots: Tensor, index: Tensor) -> Tensor:
 
 def divergence(slots: Tensor) -> Tensor:
     """Mean over samples and ordered pairs of different slots of their cosine's positive part; ``[B, K, D]``."""
-    unit = F.normalize(_at_least_float32(slots), dim=2)
+    unit = F.normalize(at_least_float32(slots), dim=2)
     number = slots.shape[1]
     others = ~torch.eye(number, dtype=torch.bool, device=slots.device)
     cosines = unit @ unit.mT
@@ -353,7 +354,3 @@ def divergence(slots: Tensor) -> Tensor:
 
 def _as_tokens(features: Tensor) -> Tensor:
     return features.flatten(2).mT
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()

@@ -18,6 +18,7 @@ from torch import Tensor
 from avbench.errors import UsageError
 from avbench.frontends import ScipySpectrogram
 from avbench.nets.avenet import AVENet
+from avbench.nets.precision import at_least_float32
 from avbench.registry import register_method
 from avbench.types import Batch, Embeddings, Prediction, Window
 
@@ -83,7 +84,7 @@ class LVS(AVENet):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy of :func:`logits` with column 0, or :func:`paper_loss`; scalars, means over the batch."""
-        cosines = all_cosines(self.cells(batch.image), self.sound(batch.audio))
+        cosines = at_least_float32(all_cosines(self.cells(batch.image), self.sound(batch.audio)))
         if self.config.loss_form == "paper":
             contrastive = paper_loss(cosines, self.config)
         else:
@@ -138,10 +139,10 @@ def trimap(cosines: Tensor, config: LVSConfig) -> tuple[Tensor, Tensor]:
 
     Returns: two tensors of that shape in (0, 1), the gradient passing through both.
     """
-    sounding = ((cosines - config.epsilon) / config.tau).sigmoid()
-    if not config.trimap:
-        return sounding, 1 - sounding
-    return sounding, 1 - ((cosines - config.epsilon2) / config.tau).sigmoid()
+    above = (cosines - config.epsilon) / config.tau
+    below = (config.epsilon2 - cosines) / config.tau if config.trimap else -above
+    # 1 - sigmoid(x) as sigmoid(-x): the former rounds to 0 from about 0.9 on, and the mean over silent cells to 0 / 0.
+    return above.sigmoid(), below.sigmoid()
 
 
 def masked_mean(cosines: Tensor, weights: Tensor) -> Tensor:

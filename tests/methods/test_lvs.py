@@ -214,6 +214,15 @@ def test_the_ring_between_the_thresholds_is_left_out_by_the_trimap():
     assert on_the_edge[1][1].item() == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("level", [0.0, 0.1, 0.9, 1.0])
+@pytest.mark.parametrize("ring", [True, False])
+def test_a_picture_that_sounds_everywhere_or_nowhere_keeps_the_loss_a_number(level, ring):
+    found = logits(torch.full((2, 2, 14, 14), level), LVSConfig(trimap=ring))
+    assert found.isfinite().all()
+    assert found[:, 0].tolist() == pytest.approx([level / 0.07] * 2, rel=1e-5)
+    assert found[:, -1].tolist() == pytest.approx([level / 0.07] * 2, rel=1e-5)
+
+
 def test_the_gradient_passes_through_the_masks():
     cosines = torch.rand(2, 2, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     config = LVSConfig(tau=0.1, temperature=1.0)
