@@ -131,7 +131,7 @@ def test_the_columns_are_printed(capsys):
     assert main(["list", "recipes", "--show", "ezvsl-vggsound-10k"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["value", "paper", "official", "used", "why"]
-    assert lines[1].split() == ["epochs", "100", "100", "100"]
+    assert lines[2].split() == ["epochs", "100", "100"]
     assert {line.find("IMAGENET1K_V1") for line in lines} - {-1} == {lines[0].index("official")}
 
 
