@@ -30,6 +30,12 @@ PREDICTING = (
 FUSED: dict[Refinement, str] = {"iqr": "iqr", "ogl": "av+ogl"}
 """The variant that each refinement adds."""
 
+COMBINED = "iqr+ogl"
+"""The variant that both refinements together add: their maps' mean is fused in (JSA ``test_model.py``)."""
+
+WITH_OBJECTS = (FUSED["ogl"], COMBINED)
+"""The variants that depend on the object map."""
+
 SCORING = ("scoring.py", "retrieval.py", "metrics")
 
 
@@ -123,12 +129,13 @@ class Job:
     def rows(self) -> list[tuple[str, str]]:
         """The ``(variant, protocol)`` pairs that this job's predictions give, in the order of a table.
 
-        ``av`` always; with the refinement iqr ``image_query`` and ``iqr``, with ogl ``av+ogl``; fused variants under
-        the protocols that define a fusion. Controls have the plain map alone.
+        ``av`` always; with the refinement iqr ``image_query`` and ``iqr``, with ogl ``av+ogl``, with both ``iqr+ogl``
+        as well; fused variants under the protocols that define a fusion. Controls have the plain map alone.
         """
         refine = () if self.method.info.control else self.settings.refine
         plain = ["av", *(["image_query"] if "iqr" in refine else [])]
         fused = [variant for part, variant in FUSED.items() if part in refine]
+        fused += [COMBINED] if len(refine) == len(FUSED) else []
         found = []
         for protocol in self.settings.protocols:
             variants = plain + (fused if get_protocol(protocol).fusion else [])
@@ -137,7 +144,7 @@ class Job:
 
     def record_path(self, variant: str, protocol: str) -> Path:
         """Where the record of one row under one protocol stands."""
-        prior = self.prior_key if variant == FUSED["ogl"] else None
+        prior = self.prior_key if variant in WITH_OBJECTS else None
         key = hash_json([self.key, prior, variant, protocol, code_fingerprint(*SCORING)])[:12]
         plain = protocol.replace(":", "-")  # a colon is not allowed in the file names of every system
         return self.settings.runs / "records" / self.split.name / f"{self.method.ref.name}.{variant}.{plain}-{key}.json"

@@ -20,11 +20,11 @@ from avbench.parts import Part, read_parts
 from avbench.predicting import require_image_query, resolve_device, seconds_of
 from avbench.provenance import machine, software
 from avbench.records import Record, write_record
-from avbench.request import FUSED, PART, Job
+from avbench.request import PART, WITH_OBJECTS, Job
 from avbench.retrieval import retrieval_metrics
 from avbench.store import write_atomic
 
-MAPS = {"av": "map", "image_query": "extra.image_query", "iqr": "map", "av+ogl": "map"}
+MAPS = {"av": "map", "image_query": "extra.image_query", "iqr": "map", "av+ogl": "map", "iqr+ogl": "map"}
 """The tensor of a part that holds each variant's map, before fusion."""
 
 
@@ -127,13 +127,15 @@ def _score_part(tally: _Tally, truth: Tensor, objects: RawMaps | None, *, confid
     own = part.tensors.get("confidence") if confidence else None
     tally.score_range, tally.own_confidence = part.score_range, own is not None
     maps = {name: RawMaps(part.tensors[name], part.score_range) for name in MAPS.values() if name in part.tensors}
-    fused = {"iqr": maps.get("extra.image_query"), "av+ogl": objects}
+    own_query = [maps["extra.image_query"]] if "extra.image_query" in maps else []
+    seen = [objects] if objects else []
+    fused = {"iqr": own_query, "av+ogl": seen, "iqr+ogl": own_query + seen}
     for (variant, name), values in tally.found.items():
         measured = measure(
             maps[MAPS[variant]],
             truth,
             _protocol_on(job, name),
-            prior=fused.get(variant),
+            priors=fused.get(variant, []),
             confidence=confidence and own is None,
         )
         values.append(measured if own is None else {**measured, "confidence": own.double()})
@@ -198,7 +200,7 @@ def _provenance(job: Job, variant: str, protocol: Protocol, resolved: dict[str, 
         "protocol": {"name": protocol.name, "version": protocol.version},
         "inputs": job.ingredients,
         "key": job.key,
-        "prior_key": job.prior_key if variant == FUSED["ogl"] else None,
+        "prior_key": job.prior_key if variant in WITH_OBJECTS else None,
         "software": software(),
         "decoding": {"image": "pillow-bicubic-224", "audio": "soundfile-mean", "resampling": "torchaudio"},
     }

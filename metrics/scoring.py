@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,7 +55,7 @@ class RawMaps:
 
 
 def measure(
-    maps: RawMaps, truth: Tensor, protocol: Protocol, *, prior: RawMaps | None = None, confidence: bool = False
+    maps: RawMaps, truth: Tensor, protocol: Protocol, *, priors: Sequence[RawMaps] = (), confidence: bool = False
 ) -> dict[str, Tensor]:
     """All per-sample values under a protocol, each map being upsampled once per convention.
 
@@ -63,7 +63,8 @@ def measure(
         maps: Of B samples.
         truth: ``[B, H, W]`` weights in [0, 1] on the canvas, of any type; same device as the maps.
         protocol: From :func:`~avbench.metrics.protocols.get_protocol`, on its split (:meth:`Protocol.on`).
-        prior: Second maps to fuse in under the protocol's rule, at their own native size.
+        priors: Further maps of the same samples to fuse in under the protocol's rule, each at its native size; of
+            several, each scaled as a single one would be, the mean is fused in (JSA ``test_model.py``, all combined).
         confidence: Measure that too.
 
     Returns:
@@ -77,13 +78,14 @@ def measure(
         raise ValueError(
             f"truth must be [B, H, W] with one map each, got {list(truth.shape)} for {list(maps.values.shape)}"
         )
-    if prior is not None and len(prior) != len(maps):
-        raise ValueError(f"a prior needs one map per sample, got {len(prior)} for {len(maps)}")
+    for prior in priors:
+        if len(prior) != len(maps):
+            raise ValueError(f"a prior needs one map per sample, got {len(prior)} for {len(maps)}")
     found: list[dict[str, Tensor]] = []
     for start in range(0, max(len(maps), 1), CHUNK):
         rows = slice(start, start + CHUNK)
         weights = truth[rows]
-        chunk = _Chunk(maps[rows], prior[rows] if prior else None, (truth.shape[1], truth.shape[2]))
+        chunk = _Chunk(maps[rows], [prior[rows] for prior in priors], (truth.shape[1], truth.shape[2]))
         values = {"ciou": consensus_iou(chunk.mask(protocol), weights)}
         if confidence:
             values["confidence"] = chunk.confidence(protocol)
@@ -98,7 +100,7 @@ def score(maps: Tensor, truth: Tensor, protocol: Protocol, *, prior: Tensor | No
         maps: ``[B, h, w]`` raw scores at their native size, higher is louder.
         truth: As in :func:`measure`.
         protocol: As in :func:`measure`.
-        prior: ``[B, h', w']``, as in :func:`measure`.
+        prior: ``[B, h', w']``, as one of those in :func:`measure`.
 
     Returns:
         ``[B]`` float64 in [0, 1]; NaN where mask and truth are both empty. A constant map predicts the whole canvas
@@ -107,8 +109,7 @@ def score(maps: Tensor, truth: Tensor, protocol: Protocol, *, prior: Tensor | No
     Raises:
         ValueError: if the shapes do not fit, or if a prior is given to a protocol without fusion.
     """
-    second = RawMaps(prior) if prior is not None else None
-    return measure(RawMaps(maps), truth, protocol, prior=second)["ciou"]
+    return measure(RawMaps(maps), truth, protocol, priors=[] if prior is None else [RawMaps(prior)])["ciou"]
 
 
 def predicted_mask(
@@ -119,7 +120,7 @@ def predicted_mask(
     Args:
         maps: ``[B, h, w]``, with their range where the protocol asks for one and the method states one.
         protocol: As in :func:`measure`.
-        prior: As in :func:`measure`.
+        prior: As in :func:`score`.
         size: Side, or height and width, of the canvas in pixels.
 
     Returns:
@@ -128,7 +129,7 @@ def predicted_mask(
     Raises:
         ValueError: if the shapes do not fit, or if a prior is given to a protocol without fusion.
     """
-    return _Chunk(_raw(maps), None if prior is None else _raw(prior), size).mask(protocol)
+    return _Chunk(_raw(maps), [] if prior is None else [_raw(prior)], size).mask(protocol)
 
 
 def aggregate(ciou: Tensor) -> dict[str, float]:
@@ -143,12 +144,12 @@ def aggregate(ciou: Tensor) -> dict[str, float]:
 class _Chunk:
     """A few maps on their way to the canvas, upsampled once per convention, whatever is asked of them."""
 
-    def __init__(self, maps: RawMaps, prior: RawMaps | None, size: Size) -> None:
+    def __init__(self, maps: RawMaps, priors: Sequence[RawMaps], size: Size) -> None:
         self.count = len(maps)
-        self.maps = maps[:1] if maps.shared and prior is None else maps
-        self.prior = prior
+        self.maps = maps[:1] if maps.shared and not priors else maps
+        self.priors = tuple(priors)
         self.size = size
-        self._wide: dict[tuple[bool, Upsampling], Tensor] = {}
+        self._wide: dict[tuple[int, Upsampling], Tensor] = {}
 
     def mask(self, protocol: Protocol) -> Tensor:
         """``[B, *size]`` bool."""
@@ -159,23 +160,25 @@ class _Chunk:
         """``[B]`` float64."""
         own = protocol.confidence.upsampling
         canvas = _placed(self._upsampled(self.maps, own or protocol.upsampling), self.maps.score_range)
-        if self.prior is not None and self.prior.score_range and self.maps.score_range:
+        if self.priors and all(maps.score_range for maps in (self.maps, *self.priors)):
             fusion = _fusion_of(protocol)
             how = own or fusion.prior_upsampling or protocol.upsampling
-            canvas = _mix(canvas, _placed(self._upsampled(self.prior, how), self.prior.score_range), fusion)
+            placed = [_placed(self._upsampled(prior, how), prior.score_range) for prior in self.priors]
+            canvas = _mix(canvas, _mean(placed), fusion)
         return self._for_all(top_quarter(canvas))
 
     def _canvas(self, protocol: Protocol) -> Tensor:
         """What the threshold is compared with."""
         normalise = _NORMALISE[protocol.normalisation]
         canvas = self._scaled(self.maps, protocol, protocol.upsampling)
-        if self.prior is None:
+        if not self.priors:
             return normalise(canvas)
         fusion = _fusion_of(protocol)
-        second = self._scaled(self.prior, protocol, fusion.prior_upsampling or protocol.upsampling)
+        how = fusion.prior_upsampling or protocol.upsampling
+        further = [self._scaled(prior, protocol, how) for prior in self.priors]
         if fusion.rule == "normalised-mix":
-            canvas, second = normalise(canvas), normalise(second)
-        return normalise(_mix(canvas, second, fusion))
+            canvas, further = normalise(canvas), [normalise(one) for one in further]
+        return normalise(_mix(canvas, _mean(further), fusion))
 
     def _scaled(self, maps: RawMaps, protocol: Protocol, how: Upsampling) -> Tensor:
         canvas = self._upsampled(maps, how)
@@ -184,7 +187,7 @@ class _Chunk:
         return _placed(canvas, maps.score_range) if maps.score_range else minmax_guarded(canvas)
 
     def _upsampled(self, maps: RawMaps, how: Upsampling) -> Tensor:
-        key = (maps is self.prior, how)
+        key = (id(maps), how)
         if key not in self._wide:
             self._wide[key] = upsample(
                 maps.values, how.mode, align_corners=how.align_corners, size=self.size, keep_constant=how.keep_constant
@@ -207,6 +210,11 @@ def _fusion_of(protocol: Protocol) -> Fusion:
     if protocol.fusion is None:
         raise ValueError(f"the protocol {protocol.name} scores single maps: leave the prior out")
     return protocol.fusion
+
+
+def _mean(canvases: Sequence[Tensor]) -> Tensor:
+    """The mean of one or more; one is returned as it is."""
+    return canvases[0] if len(canvases) == 1 else torch.stack([*canvases]).mean(dim=0)
 
 
 def _mix(canvas: Tensor, prior: Tensor, fusion: Fusion) -> Tensor:

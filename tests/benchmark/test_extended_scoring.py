@@ -145,7 +145,7 @@ def test_a_fused_row_has_the_confidence_of_the_mixture(capsys, pair, extended_se
     part = stored(runs, "ranged")
     maps, query = (RawMaps(part.tensors[name], (-4, 4)) for name in ("map", "extra.image_query"))
     for name in ("slavc", "jsa"):
-        found = measure(maps, torch.zeros(5, 224, 224), PROTOCOLS[name], prior=query, confidence=True)["confidence"]
+        found = measure(maps, torch.zeros(5, 224, 224), PROTOCOLS[name], priors=[query], confidence=True)["confidence"]
         assert per_sample(rows["ranged", "iqr", name])["confidence"].tolist() == found.tolist()
         assert (per_sample(rows["ranged", "av", name])["confidence"] != found.numpy()).all()
 

@@ -43,7 +43,7 @@ def per_sample(row: dict) -> pd.Series:
     return table.set_index("id")["ciou"]
 
 
-JSA = {"av": "aud", "image_query": "img", "iqr": "iqr_aud_img", "av+ogl": "aud_ogl"}
+JSA = {"av": "aud", "image_query": "img", "iqr": "iqr_aud_img", "av+ogl": "aud_ogl", "iqr+ogl": "all_combined"}
 WITH_OBJECTS = {"av": "av", "av+ogl": "av_obj"}
 CASES = [
     ("ezvsl", "ezvsl", "native", "ogl", WITH_OBJECTS, "obj"),
@@ -99,8 +99,8 @@ def test_slavc_s_checkpoint_on_files_gives_the_official_values_and_confidences(r
             row = rows[method, variant, protocol]
             assert per_sample(row)[golden["names"]].tolist() == pytest.approx(golden["ciou"], abs=TOLERANCE), kind
             assert row["metrics"]["locacc"] == pytest.approx(golden["precision_at_50"], abs=1 / 12 + 1e-9)
-            first, prior = (objects if method == "ogl" else maps), (objects if variant == "av+ogl" else None)
-            found = measure(first, truth, get_protocol(protocol), prior=prior, confidence=True)["confidence"]
+            first, priors = (objects if method == "ogl" else maps), ([objects] if variant == "av+ogl" else [])
+            found = measure(first, truth, get_protocol(protocol), priors=priors, confidence=True)["confidence"]
             assert found.tolist() == pytest.approx(golden["confidence"], abs=2e-5), kind
 
 

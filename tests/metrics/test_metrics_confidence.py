@@ -84,9 +84,9 @@ def test_scales_agree_with_the_worked_examples(examples, variant):
 def measured(maps, protocol, *, score_range=None, prior=None, prior_range=None) -> float:
     """The confidence in one map of canvas size, or in two."""
     given = [None if values is None else torch.tensor([values], dtype=torch.float64) for values in (maps, prior)]
-    second = None if given[1] is None else RawMaps(given[1], prior_range)
+    second = [] if given[1] is None else [RawMaps(given[1], prior_range)]
     truth = torch.zeros_like(given[0])
-    return measure(RawMaps(given[0], score_range), truth, protocol, prior=second, confidence=True)["confidence"].item()
+    return measure(RawMaps(given[0], score_range), truth, protocol, priors=second, confidence=True)["confidence"].item()
 
 
 def test_agrees_with_the_worked_examples(examples):

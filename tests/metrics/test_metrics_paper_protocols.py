@@ -127,8 +127,8 @@ def test_slavc_agrees_with_a_loop(loops, fused, relative):
     seen = torch.randint(0, 12, (50, 5, 6), generator=made).double() / 4
     truth = torch.randint(0, 3, (50, 5, 6), generator=made).double() / 2
     heard[::9], heard[3, 2, 2], truth[::7] = 0.25, math.nan, 0
-    second = RawMaps(seen, SEEN) if fused else None
-    found = measure(RawMaps(heard, (-2, 2)), truth, RELATIVE if relative else SLAVC, prior=second)["ciou"]
+    second = [RawMaps(seen, SEEN)] if fused else []
+    found = measure(RawMaps(heard, (-2, 2)), truth, RELATIVE if relative else SLAVC, priors=second)["ciou"]
     expected = [
         looped(a, b if fused else None, g, loops, relative=relative)
         for a, b, g in zip(heard.tolist(), seen.tolist(), truth.tolist(), strict=True)
@@ -161,7 +161,7 @@ def test_slavc_agrees_with_the_worked_examples(examples, variant, base):
         found = {
             "av": measure(maps, truth, protocol)["ciou"].item(),
             "obj": measure(prior, truth, protocol)["ciou"].item(),
-            "av_obj": measure(maps, truth, protocol, prior=prior)["ciou"].item(),
+            "av_obj": measure(maps, truth, protocol, priors=[prior])["ciou"].item(),
         }
         assert found == pytest.approx(case["expected"]["ciou"], abs=1e-12, nan_ok=True), case["id"]
 
@@ -180,7 +180,7 @@ def test_one_pass_upsamples_each_map_once_per_convention(monkeypatch):
     upsample = scoring.upsample
     monkeypatch.setattr(scoring, "upsample", lambda *a, **k: calls.append(k["align_corners"]) or upsample(*a, **k))
     maps, prior = RawMaps(torch.randn(3, 7, 7), HEARD), RawMaps(torch.rand(3, 7, 7), SEEN)
-    measure(maps, torch.zeros(3, 224, 224), SLAVC, prior=prior, confidence=True)
+    measure(maps, torch.zeros(3, 224, 224), SLAVC, priors=[prior], confidence=True)
     assert calls == [True, True]
 
 
@@ -251,9 +251,9 @@ def test_slavc_agrees_with_the_official_evaluator(evaluators, group, mode, base,
     run = f"slavc_{group}_{mode}_{kind}"
     weight = kind.partition("alpha")[2]
     maps = RawMaps(arrays[f"{group}_obj7"], SEEN) if kind == "obj" else RawMaps(arrays[f"{group}_av7"], HEARD)
-    prior = RawMaps(arrays[f"{group}_obj7"], SEEN) if weight else None
+    priors = [RawMaps(arrays[f"{group}_obj7"], SEEN)] if weight else []
     protocol = get_protocol(f"{base}:av_weight={weight}" if weight else base)
-    found = measure(maps, truth[group], protocol, prior=prior, confidence=True)
+    found = measure(maps, truth[group], protocol, priors=priors, confidence=True)
     assert_close(found["ciou"], arrays[f"{run}/ciou"], maps.values)
     torch.testing.assert_close(found["confidence"], arrays[f"{run}/confidence"], rtol=1e-6, atol=0)
     sounding = arrays[f"{run}/boxes"] > 0

@@ -11,7 +11,7 @@ import torch
 from avbench.metrics.consensus_iou import consensus_iou
 from avbench.metrics.ground_truth import consensus_map, union_map
 from avbench.metrics.protocols import PROTOCOLS, Fusion, Threshold
-from avbench.metrics.scoring import CHUNK, aggregate, predicted_mask, score
+from avbench.metrics.scoring import CHUNK, RawMaps, aggregate, measure, predicted_mask, score
 
 COMMON, EZVSL, JSA = PROTOCOLS["common"], PROTOCOLS["ezvsl"], PROTOCOLS["jsa"]
 STRICT = replace(COMMON, operator=">")
@@ -158,13 +158,14 @@ def test_agrees_with_the_official_evaluators_on_a_few_samples(golden, group, dra
 
 
 OFFICIAL = [
-    ("ezvsl_{}_validate_av", "av7", None, EZVSL),
-    ("ezvsl_{}_validate_obj", "obj7", None, EZVSL),
-    ("ezvsl_{}_validate_av_obj", "av7", "obj7", EZVSL),
-    ("ezvsl_{}_train_validate", "av7", None, COMMON),
-    ("jsa_{}_aud", "jsa_aud7", None, JSA),
-    ("jsa_{}_iqr_aud_img", "jsa_aud7", "jsa_img7", JSA),
-    ("jsa_{}_aud_ogl", "jsa_aud7", "obj7", JSA),
+    ("ezvsl_{}_validate_av", "av7", [], EZVSL),
+    ("ezvsl_{}_validate_obj", "obj7", [], EZVSL),
+    ("ezvsl_{}_validate_av_obj", "av7", ["obj7"], EZVSL),
+    ("ezvsl_{}_train_validate", "av7", [], COMMON),
+    ("jsa_{}_aud", "jsa_aud7", [], JSA),
+    ("jsa_{}_iqr_aud_img", "jsa_aud7", ["jsa_img7"], JSA),
+    ("jsa_{}_aud_ogl", "jsa_aud7", ["obj7"], JSA),
+    ("jsa_{}_all_combined", "jsa_aud7", ["jsa_img7", "obj7"], JSA),
 ]
 
 
@@ -184,13 +185,13 @@ def evaluators(shared):
 
 
 @pytest.mark.parametrize("group", ["vggss", "flickr"])
-@pytest.mark.parametrize(("run", "kind", "second", "protocol"), OFFICIAL, ids=[run for run, *_ in OFFICIAL])
-def test_agrees_with_the_official_evaluators(evaluators, group, run, kind, second, protocol):
+@pytest.mark.parametrize(("run", "kind", "further", "protocol"), OFFICIAL, ids=[run for run, *_ in OFFICIAL])
+def test_agrees_with_the_official_evaluators(evaluators, group, run, kind, further, protocol):
     truth, listed, arrays, runs = evaluators
     expected = arrays[f"{run.format(group)}/ciou"]
     rows = listed if len(expected) == 249 else torch.ones(len(truth[group]), dtype=torch.bool)
-    maps, prior = (arrays[f"{group}_{name}"][rows] if name else None for name in (kind, second))
-    found = score(maps, truth[group][rows], protocol, prior=prior)
+    maps, *priors = (arrays[f"{group}_{name}"][rows] for name in (kind, *further))
+    found = measure(RawMaps(maps), truth[group][rows], protocol, priors=[RawMaps(prior) for prior in priors])["ciou"]
     # the first map of VGG-SS is constant: officially the rounding noise of the interpolation is scored
     noise = maps.amax(dim=(1, 2)) == maps.amin(dim=(1, 2))
     apart = (found - expected)[~noise].abs()
