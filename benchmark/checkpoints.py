@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -257,24 +258,47 @@ def weights_file(path: Path) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a checkpoint's weights and, for one of ours, of its settings: both are in the file."""
-    with weights_file(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a checkpoint's weights and, for one of ours, of its settings.
+
+    Both are in the file; where its header says nothing of the settings, the ``config.json`` that does is hashed too.
+
+    Raises:
+        AvbenchError: for damaged safetensors that such a file stands beside.
+    """
+    file = weights_file(path)
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256")
+    if _is_described_beside(file):
+        digest.update(file.with_name(CONFIG).read_bytes())
+    return digest.hexdigest()
+
+
+def _is_described_beside(file: Path) -> bool:
+    if file.suffix != ".safetensors" or not file.with_name(CONFIG).is_file():
+        return False
+    with _opened(file, "np") as opened:
+        return HEADER not in (opened.metadata() or {})
 
 
 def _ours(file: Path) -> Weights:
+    with _opened(file, "pt") as opened:
+        header = opened.metadata() or {}
+        state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
+    told = _description(header, file)
+    return Weights(state, told.get("config"), {"method": told["method"], **told["meta"]} if told else {})
+
+
+@contextmanager
+def _opened(file: Path, framework: str) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(file, framework="pt") as opened:
-            header = opened.metadata() or {}
-            state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a dict)
+        with safe_open(file, framework=framework) as opened:
+            yield opened
     except (SafetensorError, OSError) as problem:
         raise AvbenchError(
             f"expected safetensors in {file}, which is damaged or something else ({problem}): fetch or train it again"
         ) from problem
-    told = _description(header, file)
-    return Weights(state, told.get("config"), {"method": told["method"], **told["meta"]} if told else {})
 
 
 def _description(header: dict[str, str], file: Path) -> dict[str, Any]:

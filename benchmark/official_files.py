@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ENTRIES = ("model", "model_state_dict", "state_dict")
-"""Where official files keep the weights; a file without any of these is the state dict itself."""
+"""Where official files keep the weights; a file without a table under any of these is the state dict itself."""
 
 PREFIX = re.compile(r"(?<![^.])module\.")
 """The wrapper's name that data-parallel training puts before a parameter's, as a whole part of the dotted path."""
@@ -79,21 +79,28 @@ def _unpickled(file: Path) -> Any:
 def _loaded(file: Path) -> Any:
     import torch
 
-    claimed, size = _unpacked_size(file), file.stat().st_size
-    if claimed > size + SLACK:
-        raise AvbenchError(
-            f"{file} was refused, since it says that it unpacks to {claimed} bytes from {size}, which no checkpoint of "
-            "PyTorch does: fetch it again"
-        )
+    _check_archive(file)
     with torch.serialization.safe_globals(_harmless()):
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def _unpacked_size(file: Path) -> int:
+def _check_archive(file: Path) -> None:
+    """Refuse an archive that unpacks to far more than it is, or whose checksums, which PyTorch ignores, do not hold."""
     if not zipfile.is_zipfile(file):
-        return 0
+        return
     with zipfile.ZipFile(file) as archive:
-        return sum(item.file_size for item in archive.infolist())
+        claimed, size = sum(item.file_size for item in archive.infolist()), file.stat().st_size
+        if claimed > size + SLACK:
+            raise AvbenchError(
+                f"{file} was refused, since it says that it unpacks to {claimed} bytes from {size}, which no "
+                "checkpoint of PyTorch does: fetch it again"
+            )
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise AvbenchError(
+            f"expected a whole file, but {file} is damaged, since its record {readable(damaged)} does not have the "
+            "checksum that was stored with it: fetch it again"
+        )
 
 
 def _harmless() -> list[Any]:
@@ -106,7 +113,8 @@ def _harmless() -> list[Any]:
 
 def _state_of(content: Any, file: Path) -> tuple[dict[str, Tensor], Form]:
     """The state dict in an official file, names without ``module.``, and how it was held."""
-    entry = next((e for e in ENTRIES if e in content), None) if isinstance(content, Mapping) else None
+    named = content if isinstance(content, Mapping) else {}
+    entry = next((e for e in ENTRIES if isinstance(named.get(e), Mapping)), None)
     found = content if entry is None else content[entry]
     if not isinstance(found, Mapping) or not found or not all(hasattr(value, "shape") for value in found.values()):
         raise AvbenchError(

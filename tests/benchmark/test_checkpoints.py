@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -256,6 +257,21 @@ def test_tensors_that_do_not_fit_are_counted_and_named(tmp_path):
     assert "1 missing (seen)" in words
     assert "5 unexpected (more0, more1, more2)" in words
     assert "1 of another shape (weight [3])" in words
+
+
+def test_the_first_entry_that_is_a_table_holds_the_weights(tmp_path):
+    torch.save({"state_dict": STATE, "model": "resnet18"}, tmp_path / "best.pth")
+    found = load_weights(tmp_path / "best.pth")
+    assert equal(found.state, STATE)
+    assert found.form.rest == {"model": "resnet18"}
+
+
+def test_settings_that_only_stand_beside_the_weights_are_hashed(saved):
+    safetensors.torch.save_file(load_weights(saved).state, saved / "model.safetensors")
+    before = sha256_of(saved)
+    (saved / "config.json").write_text((saved / "config.json").read_text().replace("0.07", "0.7"))
+    assert load_weights(saved).config["tau"] == 0.7
+    assert sha256_of(saved) != before
 
 
 def test_official_ezvsl_jsa_and_ogl_files_load_equal(official, tmp_path):

@@ -151,3 +151,13 @@ def test_a_state_dict_that_holds_itself_is_refused(tmp_path, capsys):
     content = {}
     content["model"] = content
     assert "expected weights by name" in refused(capsys, write(tmp_path, content, legacy=False), tmp_path / "out")
+
+
+def test_one_flipped_bit_of_a_tensor_is_damage(tmp_path, capsys):
+    file = write(tmp_path, {"model": {"w": torch.full((1000,), 0.1)}}, legacy=False)
+    content = bytearray(file.read_bytes())
+    content[content.index(torch.full((4,), 0.1).numpy().tobytes())] ^= 1
+    file.write_bytes(content)
+    assert "is damaged, since its record best/data/0 does not have the checksum" in refused(
+        capsys, file, tmp_path / "out"
+    )
