@@ -89,20 +89,23 @@ def load_recipe(method: str, text: str) -> Recipe:
 
     Args:
         method: a method's name.
-        text: ``demo``, or the training set that another recipe of the package is for, such as ``vggsound-10k``; or
-            ``FILE.toml`` of the same form, ``FILE.toml:SET`` where it has a recipe for each of several sets.
+        text: ``demo``, or the training set that another recipe of the package is for, such as ``vggsound-10k``, with
+            or without the method's name before it; or ``FILE.toml`` of the same form, ``FILE.toml:SET`` where it has a
+            recipe for each of several sets.
 
     Raises:
         UsageError: for an unknown recipe, another method's, or a file with unknown, missing or impossible values.
     """
-    return _parse(*find(text if is_file(text) else f"{method}-{text}"), method)
+    whole = is_file(text) or (text.startswith(f"{method}-") and text in packaged())
+    return _parse(*find(text if whole else f"{method}-{text}"), method)
 
 
 def _parse(name: str, content: dict[str, Any], method: Any) -> Recipe:
-    if not isinstance(method, str) or content.get("method") != method:
-        raise UsageError(
-            f"the recipe {name} is for {content.get('method')!r}, not for {method!r}: name one of {method}'s"
-        )
+    owner = content.get("method")
+    if not isinstance(owner, str):
+        raise UsageError(f'the recipe {name} does not say which method it is for: write method = "NAME" at its top')
+    if owner != method:
+        raise UsageError(f"the recipe {name} is for {owner!r}, not for {method!r}: name one of {method}'s")
     plain = {key: value for key, value in content.items() if key not in {*PARTS, "method"}}
     found = {**plain, **used(name, content, "values")}
     known = {f.name for f in fields(Recipe)} - {"name", "method", "method_values"}

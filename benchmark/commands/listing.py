@@ -28,13 +28,15 @@ def main(given: Sequence[str]) -> int:
     parser.add_argument("what", choices=sorted(LISTS))
     parser.add_argument("--show", metavar="NAME", help="a demo split, to draw a contact sheet of it, or a recipe")
     options = parser.parse_args(list(given))
-    if options.show:
+    if options.show is not None:
         return _show(options.what, options.show)
     _print(LISTS[options.what]())
     return 0
 
 
 def _show(what: str, name: str) -> int:
+    if not name:
+        raise UsageError(f"expected --show NAME, got '': avbench list {what} shows the names")
     if what == "recipes":
         from avbench.recipe import recipe_table
 

@@ -98,6 +98,26 @@ def test_the_published_recipes_differ_in_what_the_sets_ask_for():
     assert load_recipe("jsa", "vggsound-10k").batch_size == load_recipe("jsa", "flickr-144k").batch_size == 256
 
 
+def test_a_recipe_may_be_called_by_its_whole_name():
+    assert load_recipe("ezvsl", "ezvsl-vggsound-10k") == load_recipe("ezvsl", "vggsound-10k")
+    with pytest.raises(UsageError, match=r"no recipe called 'jsa-ezvsl-vggsound-10k'"):
+        load_recipe("jsa", "ezvsl-vggsound-10k")
+
+
+def test_a_file_that_names_no_method_says_so(capsys, place):
+    place.write_text(SHARED.replace('method = "ezvsl"', ""))
+    assert main(["list", "recipes", "--show", f"{place}:small"]) == 2
+    assert "the recipe mine-small does not say which method it is for: write method" in capsys.readouterr().err
+
+
+def test_a_folder_is_no_recipe(tmp_path):
+    (tmp_path / "d.toml").mkdir()
+    with pytest.raises(
+        UsageError, match=r"expected a recipe file at .*d.toml, which cannot be read \(Is a directory\)"
+    ):
+        load_recipe("ezvsl", str(tmp_path / "d.toml"))
+
+
 def test_every_recipe_of_the_package_is_listed_once():
     stems = [entry.name.removesuffix(".toml") for entry in files("avbench.recipes").iterdir() if ".toml" in entry.name]
     assert [name for name, _ in recipe_summaries()] == recipe_names()
@@ -139,6 +159,7 @@ def test_the_columns_are_printed(capsys):
     ("command", "message"),
     [
         (["recipes", "--show", "ezvsl-vggsound"], "no recipe called 'ezvsl-vggsound': did you mean ezvsl-vggsound-10k"),
+        (["splits", "--show", ""], "expected --show NAME, got '': avbench list splits shows the names"),
         (["methods", "--show", "jsa"], "--show is for splits and recipes, not for methods: leave it out"),
     ],
 )
