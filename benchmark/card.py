@@ -13,10 +13,13 @@ from tabulate import tabulate
 from torch import Tensor
 
 from avbench.building import build_request
+from avbench.errors import AvbenchError
 from avbench.measuring import RATE, Cost, Counts, Measured, count, example_batch, learns, measure, weight_bytes
 from avbench.predicting import resolve_device
 from avbench.provenance import machine
+from avbench.registry import load_class
 from avbench.request import MethodRequest
+from avbench.testing import sentence
 from avbench.types import Window
 
 ANCHORS = {"centre": "the middle", "centre-seconds": "the middle", "start": "the first", "random": "any"}
@@ -63,9 +66,18 @@ def make_card(request: MethodRequest, *, device: str, batch_size: int, measured:
 
     Raises:
         UsageError: for an unknown setting or device, or a batch that the method's loss refuses.
-        AvbenchError: for a checkpoint that cannot be used.
+        AvbenchError: for a checkpoint that cannot be used, or for whatever the method raises.
     """
     place = str(resolve_device(device))
+    try:
+        return _made(request, place, batch_size, measured=measured)
+    except (AvbenchError, OSError):
+        raise
+    except Exception as problem:  # whatever other people's code raises
+        raise AvbenchError(sentence(problem, load_class(request.ref))) from problem
+
+
+def _made(request: MethodRequest, place: str, batch_size: int, *, measured: bool) -> Card:
     method = build_request(request, place)
     sample = example_batch(method, method.info.needs, 1)
     return Card(
@@ -115,7 +127,10 @@ def comparison(cards: Sequence[Card]) -> str:
 
 
 def as_json(card: Card) -> dict[str, Any]:
-    """The card as JSON can hold it; shapes are of one sample, FLOPs and seconds per sample, memory in bytes."""
+    """The card as JSON can hold it; shapes are of one sample, FLOPs and seconds per sample, memory in bytes.
+
+    An infinite end of ``score_range`` is None.
+    """
     info, counts = card.request.info, card.counts
     embeddings = counts.embeddings
     return {
@@ -128,7 +143,7 @@ def as_json(card: Card) -> dict[str, Any]:
         "frontend": card.frontend,
         "spectrogram": card.spectrogram and list(card.spectrogram),
         "map": _shape(counts.prediction.map),
-        "score_range": card.score_range and list(card.score_range),
+        "score_range": card.score_range and [end if math.isfinite(end) else None for end in card.score_range],
         "extra_maps": {name: _shape(extra) for name, extra in counts.prediction.extra.items()},
         "confidence": counts.prediction.confidence is not None,
         "embeddings": embeddings and {"image": _shape(embeddings.image), "audio": _shape(embeddings.audio)},

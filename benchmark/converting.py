@@ -35,7 +35,7 @@ class Conversion:
     """The method filled with the file's weights; None where they do not fit."""
 
     def files(self) -> dict[str, bytes]:
-        """The checkpoint and its card, equal bytes for equal inputs.
+        """The checkpoint and, last, its card, equal bytes for equal inputs.
 
         Raises:
             AvbenchError: for a file that does not fit.
@@ -43,7 +43,7 @@ class Conversion:
         if self.method is None:
             raise AvbenchError(f"{self.source} does not fit {self.ref.name}: give a checkpoint of this method")
         files = packed(self.method, name=self.ref.name, meta={"converted": self.origin})
-        return {README: model_card(self._card(files)).encode(), **files}
+        return {**files, README: model_card(self._card(files)).encode()}
 
     @property
     def origin(self) -> dict[str, Any]:

@@ -86,6 +86,8 @@ def find_method(text: str) -> MethodRef:
     path, _, attribute = text.rpartition(":")
     if path.endswith(".py"):
         return _from_file(Path(path), attribute)
+    if text.endswith(".py"):
+        raise UsageError(f"expected a class of the method file {text}, got its name alone: write {text}:ClassName")
     own, plugins = _built_ins(), _plugins()
     twice = own.keys() & plugins.keys()
     if twice:

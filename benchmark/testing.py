@@ -35,6 +35,7 @@ __all__ = [
     "parameters",
     "run_check",
     "run_checks",
+    "sentence",
     "training_batch",
 ]
 
@@ -103,7 +104,7 @@ def run_check(check: Check, cls: Any) -> Outcome:
         with torch.random.fork_rng(devices=[]):
             told = check.function(cls)
     except Exception as problem:  # whatever other people's code raises
-        return Outcome(check, "failed", _sentence(problem, cls), time.perf_counter() - started)
+        return Outcome(check, "failed", sentence(problem, cls), time.perf_counter() - started)
     finally:
         torch.set_num_threads(threads)
     return Outcome(check, "passed" if told is None else "skipped", told or "", time.perf_counter() - started)
@@ -125,7 +126,8 @@ def parameters(method: Any) -> int:
     return sum(p.numel() for p in method.parameters())
 
 
-def _sentence(problem: Exception, cls: Any) -> str:
+def sentence(problem: Exception, cls: Any) -> str:
+    """What other people's code raised, in one sentence that names the line of the file of ``cls`` that led there."""
     message = " ".join(str(problem).split())
     if isinstance(problem, AvbenchError):
         return message

@@ -16,14 +16,14 @@ from avbench.commands.shared import (
     check_least,
     command_parser,
     log,
-    names,
+    methods_named,
     parse,
     per_method,
     picture_path,
     settings_of,
 )
 from avbench.errors import UsageError
-from avbench.registry import describe, find_method, method_names
+from avbench.registry import describe, find_method
 from avbench.request import MethodRequest
 from avbench.store import write_atomic
 
@@ -41,7 +41,7 @@ def main(given: Sequence[str]) -> int:
     options = parse(_parser(), given)
     check_device(options.device)
     check_least("--batch-size", options.batch_size, 1)
-    out = picture_path(options.out, (".md",)) if options.out else None
+    out = picture_path(options.out, (".md",)) if options.out is not None else None
     requests = _requests(options)
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # PyTorch's profiler complains of every missing GPU; read at import
     from avbench.card import as_json, make_card, markdown
@@ -87,7 +87,7 @@ def _parser() -> ArgumentParser:
 
 
 def _requests(options: Namespace) -> list[MethodRequest]:
-    methods = _all() if options.method == "all" else names(options.method, "method")
+    methods = methods_named(options.method, _is_no_control)
     overrides = settings_of(options.set, methods)
     checkpoints = per_method(options.checkpoint, methods, "--checkpoint")
     refs = {name: find_method(name) for name in methods}
@@ -97,8 +97,8 @@ def _requests(options: Namespace) -> list[MethodRequest]:
     ]
 
 
-def _all() -> list[str]:
-    return [name for name in method_names() if not describe(find_method(name)).control]
+def _is_no_control(name: str) -> bool:
+    return not describe(find_method(name)).control
 
 
 def _checkpoint(method: str, given: Sequence[str]) -> Path | None:

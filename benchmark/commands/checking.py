@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from avbench.commands.shared import command_parser, parse
+from avbench.commands.shared import command_parser, methods_named, parse
 from avbench.errors import AvbenchError, UsageError
-from avbench.registry import MethodRef, find_method, load_class, method_names
+from avbench.registry import find_method, load_class
 
 if TYPE_CHECKING:
     from avbench.testing import Outcome
@@ -55,35 +55,36 @@ def main(given: Sequence[str]) -> int:
     parser = command_parser(
         "check", "Check that methods keep the contract: built small, on batches of noise.", EXAMPLES
     )
-    parser.add_argument("method", type=str, nargs="+", help="names, path/to/file.py:Name, or all")
+    parser.add_argument("method", type=str, nargs="+", help="names, path/to/file.py:Name, or all; commas may part them")
     parser.add_argument("--json", action="store_true", help="print one JSON array on stdout and nothing else there")
     options = parse(parser, given)
-    every = [name for text in options.method for name in (method_names() if text == "all" else [text])]
-    found = [(text, _found(text)) for text in dict.fromkeys(every)]
+    every = [name for text in options.method for name in methods_named(text, lambda name: True)]
+    found = [_found(text) for text in dict.fromkeys(every)]
     console = Console(highlight=False, soft_wrap=True, quiet=options.json)
-    reports = [_checked(text, ref, console) for text, ref in found]
+    reports = [_checked(report, cls, console) for report, cls in found]
     if options.json:
         json.dump([_as_json(report) for report in reports], sys.stdout, indent=1)
         print()
     return 1 if any(report.count("failed") for report in reports) else 0
 
 
-def _found(text: str) -> MethodRef | AvbenchError:
-    """The method, or what is wrong with its file; an unknown name is the caller's mistake and raised."""
+def _found(text: str) -> tuple[Report, Any]:
+    """A report to fill, and the class or what is wrong with its file; an unknown name is a mistake and raised."""
+    report = Report(text, text)
     try:
-        return find_method(text)
+        ref = find_method(text)
+        report = Report(ref.name, ref.origin)
+        return report, load_class(ref)
     except UsageError:
         raise
     except AvbenchError as problem:
-        return problem
+        return report, problem
 
 
-def _checked(text: str, ref: MethodRef | AvbenchError, console: Console) -> Report:
+def _checked(report: Report, cls: Any, console: Console) -> Report:
     from avbench.testing import run_checks
 
-    report = Report(text, text) if isinstance(ref, AvbenchError) else Report(ref.name, ref.origin)
     console.print(Text.assemble((report.method, "bold"), f"  {report.origin}"))
-    cls = _loaded(ref)
     for outcome in _unloaded(cls) if isinstance(cls, AvbenchError) else run_checks(cls):
         report.outcomes.append(outcome)
         _print_line(console, outcome)
@@ -91,14 +92,6 @@ def _checked(text: str, ref: MethodRef | AvbenchError, console: Console) -> Repo
         report.parameters = _parameters(cls, report)
     _print_summary(console, report)
     return report
-
-
-def _loaded(ref: MethodRef | AvbenchError) -> Any:
-    """The class, or why there is none."""
-    try:
-        return ref if isinstance(ref, AvbenchError) else load_class(ref)
-    except AvbenchError as problem:
-        return problem
 
 
 def _unloaded(problem: AvbenchError) -> list[Outcome]:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser
 
-from avbench.commands.shared import command_parser, log, parse, settings_of
-from avbench.errors import UsageError
+from avbench.commands.shared import command_parser, folder_path, log, parse, settings_of
 from avbench.official_files import readable
 from avbench.registry import find_method
 
@@ -31,7 +30,7 @@ SHOWN = 8
 def main(given: Sequence[str]) -> int:
     """Run the subcommand; the exit code is 0, or 1 for a file that does not fit, of which nothing is written."""
     options = parse(_parser(), given)
-    out = _folder(options.out)
+    out = folder_path(options.out)
     ref = find_method(options.method)
     overrides = settings_of(options.set, [ref.name])[ref.name]
     from avbench.checkpoints import check
@@ -73,14 +72,6 @@ def _group(title: str, shown: Mapping[str, str], number: int) -> list[str]:
     width = max(map(len, names), default=0)
     lines = [f"{title:<24}{number:>6}", *(f"    {key:<{width}}  {note}".rstrip() for key, note in names.items())]
     return lines + ([f"    and {number - len(names)} more: --all-keys shows them"] if 0 < len(names) < number else [])
-
-
-def _folder(text: str) -> Path:
-    out = Path(text)
-    blocked = next((place for place in (out, *out.parents) if place.exists() and not place.is_dir()), None)
-    if blocked:
-        raise UsageError(f"--out {text!r} cannot be a folder, since {blocked} is a file: name another")
-    return out
 
 
 def _parser() -> ArgumentParser:

@@ -10,9 +10,10 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from avbench.commands.shared import command_parser, parse
-from avbench.errors import UsageError
+from avbench.commands.shared import command_parser, folder_path, parse
+from avbench.errors import AvbenchError, UsageError
 from avbench.registry import method_names
+from avbench.store import write_atomic
 
 EXAMPLES = """\
   avbench new-method my-method
@@ -30,14 +31,24 @@ def main(given: Sequence[str]) -> int:
     options = parse(parser, given)
     stem = _stem(options.name)
     words = {"stem": stem, "name": stem.replace("_", "-"), "Name": _class_name(stem)}
-    method, test = (Path(options.out) / f"{before}{stem}.py" for before in ("", "test_"))
+    folder = folder_path(options.out)
+    method, test = (folder / f"{before}{stem}.py" for before in ("", "test_"))
     _check_free(method, test)
-    method.parent.mkdir(parents=True, exist_ok=True)
-    for path, template in zip((method, test), TEMPLATES, strict=True):
-        path.write_text(Template(_text(template)).substitute(words), encoding="utf-8")
+    _write(method, test, words)
     print(f"wrote {method} and {test}; what comes next:\n")
     print("\n".join(f"  {command}" for command in _next(f"{method}:{words['Name']}", test)))
     return 0
+
+
+def _write(method: Path, test: Path, words: dict[str, str]) -> None:
+    """Both files or none, so that what a full disk refused can be tried again."""
+    code, check = (Template(_text(template)).substitute(words).encode() for template in TEMPLATES)
+    write_atomic(method, code)
+    try:
+        write_atomic(test, check)
+    except AvbenchError:
+        method.unlink()
+        raise
 
 
 def _next(reference: str, test: Path) -> list[str]:

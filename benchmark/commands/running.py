@@ -17,6 +17,7 @@ from avbench.commands.shared import (
     check_least,
     command_parser,
     log,
+    methods_named,
     names,
     optional_path,
     parse,
@@ -29,11 +30,10 @@ from avbench.errors import UsageError, unknown_name
 from avbench.metrics.protocols import PROTOCOLS
 from avbench.opening import Places
 from avbench.records import Record
-from avbench.registry import describe, find_method, method_names
+from avbench.registry import describe, find_method
 from avbench.request import MethodRequest, Refinement, Settings, protocol_called
 from avbench.runner import Outcome, request_for, run
 
-ALL = "all"
 CONTROLS = ("whole", "square", "disc")
 """Rows of every table: they need no media."""
 DEMO_CONTROLS = ("random", "training-prior", "oracle-all", "oracle-largest")
@@ -220,12 +220,7 @@ def _requests(options: Namespace, split: str) -> list[MethodRequest]:
 
 def _methods(text: str) -> list[str]:
     """The methods named; ``all`` stands for every one that can be trained, but for those named beside it."""
-    named = names(text, "method")
-    if ALL not in named:
-        return named
-    rest = [name for name in method_names() if name not in named and _can_be_trained(name)]
-    place = named.index(ALL)
-    return [*named[:place], *rest, *named[place + 1 :]]
+    return methods_named(text, _can_be_trained)
 
 
 def _can_be_trained(name: str) -> bool:

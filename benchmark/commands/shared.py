@@ -15,6 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from avbench.errors import UsageError
+from avbench.registry import method_names
+
+ALL = "all"
 
 
 def command_parser(name: str, purpose: str, examples: str) -> ArgumentParser:
@@ -49,6 +52,20 @@ def names(text: str, kind: str) -> list[str]:
     if twice:
         raise UsageError(f"the {kind} {twice[0]!r} is named twice in {text!r}: name it once")
     return parts
+
+
+def methods_named(text: str, included: Callable[[str], bool]) -> list[str]:
+    """The methods of a list; ``all`` stands for every one that is ``included``, but for those named beside it.
+
+    Raises:
+        UsageError: as :func:`names`.
+    """
+    named = names(text, "method")
+    if ALL not in named:
+        return named
+    rest = [name for name in method_names() if name not in named and included(name)]
+    place = named.index(ALL)
+    return [*named[:place], *rest, *named[place + 1 :]]
 
 
 def per_method(
@@ -116,6 +133,21 @@ def picture_path(text: str, suffixes: Sequence[str] = (".png", ".jpg", ".pdf")) 
     blocked = next((place for place in path.parents if place.exists() and not place.is_dir()), None)
     if blocked or path.is_dir():
         raise UsageError(f"--out {text!r} cannot be a file, since {blocked or path} is in its way: name another")
+    return path
+
+
+def folder_path(text: str) -> Path:
+    """The folder that files go to.
+
+    Raises:
+        UsageError: for an empty text, or a place at or below something that is no folder.
+    """
+    if not text:
+        raise UsageError("expected --out DIR, got '': name a folder, . for this one")
+    path = Path(text)
+    blocked = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None)
+    if blocked:
+        raise UsageError(f"--out {text!r} cannot be a folder, since {blocked} is a file: name another")
     return path
 
 

@@ -342,6 +342,7 @@ def test_a_front_end_of_ones_own_is_told_by_its_first_line(capsys, tmp_path, tra
         (["ezvsl", "--batch-size=0"], "expected --batch-size of at least 1, got 0"),
         (["ezvsl", "--device=gpu"], "expected --device auto, cpu, cuda"),
         (["ezvsl", "--out=cards.txt"], "expected --out FILE ending in .md, got 'cards.txt'"),
+        (["ezvsl", "--out="], "expected --out FILE ending in .md, got ''"),
         (["ezvsl", "--checkpoint=a.pth"], "found nothing at a.pth"),
         (["jsa", "--no-measure", "--batch-size=4", "--set=width=0.0625"], "reciprocal_k = 20 needs batches of more"),
     ],
@@ -352,3 +353,36 @@ def test_bad_requests_are_one_sentence(capsys, tmp_path, monkeypatch, given, mes
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("avbench: ")
     assert message in error
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("self.weight = nn", "{}['no such key']; self.weight = nn", "KeyError was raised ('no such key')"),
+        ("loudness = batch", "[][1]; loudness = batch", "IndexError was raised (list index out of range)"),
+        ("total = (", "[][1]; total = (", "IndexError was raised (list index out of range)"),
+    ],
+)
+def test_what_a_method_raises_is_told_in_one_sentence(capsys, trainable_plugin, old, new, message):
+    trainable_plugin.write_text(trainable_plugin.read_text().replace(old, new))
+    line = trainable_plugin.read_text()[: trainable_plugin.read_text().index(new)].count("\n") + 1
+    assert main(["card", f"{trainable_plugin}:Tiny", "--no-measure", "--batch-size=2"]) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("avbench: expected an answer, but ")
+    assert message in error
+    assert error.endswith(f"see trainable_plugin.py, line {line}")
+
+
+def test_an_infinite_end_of_the_score_range_is_null(capsys, trainable_plugin):
+    text = trainable_plugin.read_text()
+    trainable_plugin.write_text(text.replace("    def loss", "    score_range = (0.0, float('inf'))\n\n    def loss"))
+    assert main(["card", f"{trainable_plugin}:Tiny", "--no-measure", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["score_range"] == [0.0, None]
+
+
+def test_all_may_stand_in_a_list(capsys):
+    from avbench.commands.card import _parser, _requests
+
+    every = [name for name in method_names() if not describe(find_method(name)).control]
+    found = [request.ref.name for request in _requests(_parser().parse_args(["disc,all,jsa"]))]
+    assert found == ["disc", *(name for name in every if name != "jsa"), "jsa"]

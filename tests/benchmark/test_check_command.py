@@ -6,7 +6,7 @@ import re
 import pytest
 
 from avbench.cli import main
-from avbench.commands import checking
+from avbench.commands import shared as shared_by_commands
 from avbench.testing import CHECKS
 
 
@@ -29,14 +29,8 @@ def test_the_report(capsys, plugin_file):
             "AttributeError was raised ('Tensor' object has no attribute 'maen')",
         ),
         ("[:, 0]\n", "\n", "expected the map to be [4, h, w] floats for 4 samples, got [4, 4, 7, 7]"),
-        (
-            '@register_method("tiny-plugin"',
-            "@dataclass\n@(lambda *a, **k: lambda c: c)(1",
-            "is not registered: put @register",
-        ),
         ("import os\n", "import os\nimport nothing_of_the_kind\n", "cannot be imported (ModuleNotFoundError"),
         ("class Tiny(", "class Tiny((", "expected Python in the method file"),
-        ("class Tiny(", "class Other(", "has no class 'Tiny': name the method class after the colon"),
     ],
 )
 def test_broken_code_is_reported_without_a_traceback(capsys, plugin_file, old, new, sentence):
@@ -58,12 +52,31 @@ def test_unknown_names_are_usage_errors_before_anything_is_checked(capsys):
     assert "there is no method called 'jsaa': did you mean jsa?" in shown.err
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("class Tiny(", "class Other(", "has no class 'Tiny': name the method class after the colon"),
+        (
+            '@register_method("tiny-plugin"',
+            "@dataclass\n@(lambda *a, **k: lambda c: c)(1",
+            "is not registered: put @register",
+        ),
+    ],
+)
+def test_a_class_that_is_not_there_is_a_usage_error_before_anything_is_checked(capsys, plugin_file, old, new, sentence):
+    plugin_file.write_text(plugin_file.read_text().replace(old, new))
+    assert main(["check", "disc", f"{plugin_file}:Tiny"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert sentence in shown.err
+
+
 def test_all_as_json(capsys, monkeypatch, plugin_file):
     plugin_file.write_text(plugin_file.read_text().replace("batch.audio.mean(", "batch.audio.maen("))
-    monkeypatch.setattr(checking, "method_names", lambda: ["disc", "whole"])
-    assert main(["check", "all", "disc", f"{plugin_file}:Tiny", "--json"]) == 1
+    monkeypatch.setattr(shared_by_commands, "method_names", lambda: ["disc", "whole"])
+    assert main(["check", "all,disc", "whole", f"{plugin_file}:Tiny", "--json"]) == 1
     reports = json.loads(capsys.readouterr().out)
-    assert [(r["method"], r["passed"]) for r in reports] == [("disc", True), ("whole", True), ("tiny-plugin", False)]
+    assert [(r["method"], r["passed"]) for r in reports] == [("whole", True), ("disc", True), ("tiny-plugin", False)]
     assert reports[0]["parameters"] == {"full": 0, "checked": 0}
     failed = {c["name"]: c["told"] for c in reports[2]["checks"] if c["verdict"] == "failed"}
     assert sorted(failed) == ["embeddings", "loss", "maps"]

@@ -335,6 +335,13 @@ def test_bad_requests_are_refused(best, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pth"]
 
 
+def test_an_empty_text_is_no_folder(best, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert convert("ezvsl", best, "", *given_settings("ezvsl")) == 2
+    assert "expected --out DIR, got ''" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["best.pth"]
+
+
 def test_a_plugin_is_converted_too(plugin_file, tmp_path):
     file = save(tmp_path / "theirs.pth", {"weight": torch.tensor(2.5)}, None, "module.")
     assert convert(f"{plugin_file}:Tiny", file, tmp_path / "out", "--set", "gain=3.0") == 0
@@ -382,3 +389,10 @@ def test_settings_told_by_shapes_yield_to_those_given(tmp_path):
         "decoders": True,
     }
     assert JSA.settings_of({"slot_attn.slots": torch.zeros(3)}) == {}
+
+
+def test_the_card_is_written_last(best, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr("avbench.converting.write_atomic", lambda path, content: written.append(path.name))
+    assert convert("ezvsl", best, tmp_path / "out", *given_settings("ezvsl")) == 0
+    assert written == ["model.safetensors", "config.json", "README.md"]

@@ -117,3 +117,31 @@ def test_the_templates_go_into_the_wheel():
     names = {entry.name for entry in files("avbench.templates").iterdir()} - {"__init__.py", "__pycache__"}
     assert names == {"method.py.txt", "test_method.py.txt"}
     assert all(Path(name).match(pattern) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"), [("mine.yaml", "since mine.yaml is a file"), ("", "got '': name a folder")]
+)
+def test_what_is_no_folder_is_refused(capsys, tmp_path, monkeypatch, out, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").touch()
+    assert main(["new-method", "aural", "-o", out]) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+@pytest.mark.parametrize("refused", ["aural.py", "test_aural.py"])
+def test_a_full_disk_leaves_nothing_in_the_way(capsys, tmp_path, monkeypatch, refused):
+    replace = Path.replace
+
+    def full(source, target):
+        if Path(target).name == refused:
+            raise OSError(28, "No space left on device")
+        return replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", full)
+        assert main(["new-method", "aural", "-o", str(tmp_path)]) == 1
+    assert f"{refused} cannot be written (No space left on device)" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    assert main(["new-method", "aural", "-o", str(tmp_path)]) == 0

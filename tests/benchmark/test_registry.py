@@ -36,8 +36,13 @@ def test_the_description_read_from_source_is_what_the_class_says(name):
     assert describe(ref).summary.endswith(".")
 
 
+def test_a_method_file_needs_the_name_of_its_class():
+    with pytest.raises(UsageError, match=r"its name alone: write my/x.py:ClassName"):
+        find_method("my/x.py")
+
+
 def test_an_unknown_name_answers_with_the_closest_and_the_listing():
-    with pytest.raises(UsageError, match=r"no method called 'ezvls': did you mean ezvsl\? avbench list methods"):
+    with pytest.raises(UsageError, match=r"no method called 'ezvls': did you mean ezvsl or lvs\? avbench list methods"):
         find_method("ezvls")
 
 
