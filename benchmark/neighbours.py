@@ -65,12 +65,21 @@ def neighbour_table(split: Split, search: Search, machine: Machine) -> Path:
     title = f"{split.name}-{encoder.modality}-{Path(encoder.name).stem}-{search.k}"
     path = home() / "neighbours" / f"{title}-{_key(split, search)[:12]}.safetensors"
     with locked(path):
-        if not path.exists():
+        if not _stored(path, split, search):
             vectors = vectors_of(split, encoder, machine)
             with machine.progress(f"searching {split.name} for neighbours", n) as advance:
                 table = nearest(vectors, search.k, device=machine.device, advance=advance)
             write_atomic(path, save({TENSOR: table}, {HEADER: json.dumps(_described(split, search))}))
     return path
+
+
+def _stored(path: Path, split: Split, search: Search) -> bool:
+    """Whether the store has the table, undamaged."""
+    try:
+        table = load_table(path, split, search.encoder.modality)
+    except AvbenchError:
+        return False
+    return bool(table.shape[1] == search.k)
 
 
 def find_neighbours(split: Split, sources: Mapping[str, str], k: int, machine: Machine) -> Neighbours:
@@ -84,24 +93,27 @@ def find_neighbours(split: Split, sources: Mapping[str, str], k: int, machine: M
         machine: as for :func:`neighbour_table`.
 
     Raises:
-        UsageError: where a source is missing, or a table has fewer columns.
+        UsageError: where a source is missing or unknown, before any search, or a table has fewer columns.
         AvbenchError: as :func:`neighbour_table` and :func:`load_table`.
     """
-    image, audio = (_columns(split, sources.get(modality), modality, k=k, machine=machine) for modality in MODALITIES)
+    named = {modality: _named(split, sources.get(modality), modality, k) for modality in MODALITIES}
+    image, audio = (_columns(split, source, modality, k=k, machine=machine) for modality, source in named.items())
     return Neighbours(image, audio)
 
 
-def _columns(split: Split, source: str | None, modality: Modality, *, k: int, machine: Machine) -> Table:
+def _named(split: Split, source: str | None, modality: Modality, k: int) -> Path | Encoder:
+    """The table's file, or the encoder, that ``source`` names."""
     if source is None:
         raise UsageError(
             f"conceptual views are drawn from samples that resemble each other by {modality}, and none are named: "
             f"run avbench neighbours --split {split.name} --encoder E -k {k} --out FILE, then train with --neighbours "
             f"{modality}=FILE"
         )
-    if source.endswith(".safetensors"):
-        path = Path(source)
-    else:
-        path = neighbour_table(split, Search(encoder_called(source, modality), k), machine)
+    return Path(source) if source.endswith(".safetensors") else encoder_called(source, modality)
+
+
+def _columns(split: Split, source: Path | Encoder, modality: Modality, *, k: int, machine: Machine) -> Table:
+    path = source if isinstance(source, Path) else neighbour_table(split, Search(source, k), machine)
     table = load_table(path, split, modality)
     if not 0 < k <= table.shape[1]:
         raise UsageError(
@@ -122,14 +134,15 @@ def load_table(path: Path, split: Split, modality: Modality) -> Table:
         raise AvbenchError(
             f"expected neighbours by {modality} in {path}, which holds those by {header.get('modality')}"
         )
-    made_for = header.get("split", {})
+    made_for = header["split"]
     if (made_for.get("sha256"), made_for.get("n")) != (split.sha256, len(split.samples)):
         raise AvbenchError(
             f"{path} holds the neighbours of {made_for.get('name')} with {made_for.get('n')} samples, not those of "
             f"{split.name} with {len(split.samples)}: make its own with avbench neighbours --split {split.name}"
         )
     n = len(split.samples)
-    if table.dtype != np.int32 or table.ndim != 2 or len(table) != n or table.min() < 0 or table.max() >= n:
+    shaped = table.dtype == np.int32 and table.ndim == 2 and len(table) == n and table.size > 0
+    if not shaped or table.min() < 0 or table.max() >= n:
         raise AvbenchError(f"{path} is damaged: delete it and make it again with avbench neighbours")
     return table
 
@@ -227,8 +240,14 @@ def _read(path: Path) -> tuple[dict[str, Any], Table]:
         raise AvbenchError(f"expected a table of neighbours at {path}, found nothing: make it with avbench neighbours")
     try:
         with safe_open(path, framework="np") as file:
-            return json.loads(file.metadata()[HEADER]), file.get_tensor(TENSOR)
+            header, table = json.loads(file.metadata()[HEADER]), file.get_tensor(TENSOR)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as problem:
         raise AvbenchError(
             f"{path} cannot be read as a table of neighbours ({problem}): make it with avbench neighbours"
         ) from problem
+    if not isinstance(header, dict) or not isinstance(header.get("split"), dict):
+        raise AvbenchError(
+            f"expected in the header of {path} which split its neighbours are of, got something else: make it with "
+            "avbench neighbours"
+        )
+    return header, table

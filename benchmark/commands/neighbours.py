@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from avbench.commands.shared import bar, check_device, check_least, command_parser, log, optional_path, parse
+from avbench.commands.shared import (
+    bar,
+    check_device,
+    check_least,
+    command_parser,
+    log,
+    optional_path,
+    parse,
+    picture_path,
+)
 from avbench.errors import UsageError
 from avbench.opening import Places, open_split
 from avbench.store import write_atomic
@@ -28,6 +36,7 @@ def main(given: Sequence[str]) -> int:
     check_least("--workers", options.workers, 0)
     if options.modality not in {None, "image", "audio"}:
         raise UsageError(f"expected --modality image or audio, got {options.modality!r}")
+    out = None if options.out is None else picture_path(options.out, (".safetensors",))
     from avbench.encoders import Machine, encoder_called
     from avbench.neighbours import Search, neighbour_table
     from avbench.predicting import decoding_processes, resolve_device
@@ -38,9 +47,9 @@ def main(given: Sequence[str]) -> int:
     settings = Settings(device=options.device, workers=options.workers)
     machine = Machine(resolve_device(options.device), decoding_processes(settings), bar)
     path = neighbour_table(split, Search(encoder, options.k), machine)
-    if options.out:
-        write_atomic(Path(options.out), path.read_bytes())
-    log(f"neighbours: {options.out or path}")
+    if out:
+        write_atomic(out, path.read_bytes())
+    log(f"neighbours: {out or path}")
     return 0
 
 

@@ -284,13 +284,26 @@ def test_a_table_that_cannot_serve(split, tmp_path):
     with pytest.raises(AvbenchError, match=r"cut.safetensors cannot be read as a table of neighbours"):
         load_table(tmp_path / "cut.safetensors", split, "image")
     header, table = module._read(path)
-    for spoilt in (table + 4, table - 2, table[:3], table.astype(np.int64)):
+    for spoilt in (table + 4, table - 2, table[:3], table[:, :0], table.astype(np.int64)):
         save_file({"neighbours": spoilt}, tmp_path / "x.safetensors", {"avbench": json.dumps(header)})
         with pytest.raises(AvbenchError, match=r"x.safetensors is damaged"):
             load_table(tmp_path / "x.safetensors", split, "image")
+    for unlike in ([], {**header, "split": "tiny"}, {"modality": "image"}):
+        save_file({"neighbours": table}, tmp_path / "z.safetensors", {"avbench": json.dumps(unlike)})
+        with pytest.raises(AvbenchError, match=r"expected in the header of .*z.safetensors which split"):
+            load_table(tmp_path / "z.safetensors", split, "image")
     save_file({"other": table}, tmp_path / "y.safetensors")
     with pytest.raises(AvbenchError, match=r"y.safetensors cannot be read as a table"):
         load_table(tmp_path / "y.safetensors", split, "image")
+
+
+def test_a_damaged_table_in_the_store_is_made_again(split):
+    search = Search(encoder_called("colours"), 2)
+    path = neighbour_table(split, search, CPU)
+    whole = path.read_bytes()
+    path.write_bytes(b"junk")
+    assert neighbour_table(split, search, CPU) == path
+    assert path.read_bytes() == whole
 
 
 def test_neighbours_come_from_encoders_and_from_tables(split):
@@ -308,6 +321,23 @@ def test_neighbours_that_are_missing_or_too_few(split):
         UsageError, match=r"4 neighbours are asked for, and .* holds 3 of each sample: make a table with"
     ):
         find_neighbours(split, {"image": "colours", "audio": str(path)}, 4, CPU)
+
+
+@pytest.mark.parametrize(
+    ("audio", "message"), [({}, "by audio, and none are named"), ({"audio": "spectre"}, "no encoder called 'spectre'")]
+)
+def test_both_sources_are_checked_before_a_search(split, monkeypatch, audio, message):
+    monkeypatch.setattr(module, "vectors_of", lambda *a: pytest.fail("encoded for nothing"))
+    with pytest.raises(UsageError, match=message):
+        find_neighbours(split, {"image": "colours", **audio}, 2, CPU)
+
+
+@pytest.mark.parametrize("out", [".", "", "table.npy"])
+def test_a_table_goes_into_a_file_of_its_kind(capsys, split, tiny_set, store, monkeypatch, out):
+    command = ["neighbours", "--split", str(tiny_set), "--encoder", "colours", "-k", "2", "--device", "cpu"]
+    assert main([*command, "--out", out]) == 2
+    assert f"expected --out FILE ending in .safetensors, got {out!r}" in capsys.readouterr().err
+    assert not (store / "neighbours").exists()
 
 
 def test_the_command_makes_a_table(capsys, split, tiny_set, tmp_path):
