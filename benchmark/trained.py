@@ -82,6 +82,7 @@ def checkpoint_folder(
         {
             "method": source_fingerprint(ref),
             "recipe": asdict(recipe) if recipe else None,
+            "method_values": contents(recipe.method_values) if recipe else None,
             "split": split.sha256,
             "media": None if split.source == DEMO_SOURCE else media_fingerprint(split, ("image", "audio")),
             "overrides": contents(overrides),
