@@ -7,16 +7,19 @@ import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from avbench.building import training_layout
 from avbench.checkpoints import CONFIG, save_checkpoint
-from avbench.data.splits import Split
+from avbench.data.coverage import media_fingerprint
+from avbench.data.splits import DEMO_SOURCE, Split
 from avbench.data.training_set import Neighbours, TrainingOptions, TrainingSet, iterate_training
 from avbench.encoders import Machine
 from avbench.errors import AvbenchError, UsageError
@@ -28,11 +31,14 @@ from avbench.preparing import prepare, training_windows, views_of
 from avbench.recipe import Recipe
 from avbench.registry import MethodRef, load_class, make_config
 from avbench.request import contents
+from avbench.sources import source_fingerprint
 from avbench.store import read_json, write_atomic, write_json
 from avbench.types import Batch
 
 Advance = Callable[[dict[str, float]], None]
 LOG = "log.jsonl"
+MISFITS = (ValueError, LookupError, TypeError, AttributeError)
+"""What reading raises where a file holds something else than its writer put there."""
 CACHE_BYTES = 2_000_000_000
 """Decoded pairs are kept in memory between epochs where all of them fit into this."""
 WARM_UP = 0.15
@@ -58,6 +64,16 @@ class Training:
         """What tells neighbours in this training; see :func:`avbench.neighbours.find_neighbours`."""
         return {**self.recipe.neighbours, **self.neighbours}
 
+    @cached_property
+    def made_from(self) -> dict[str, Any]:
+        """Hashes of the method's source, the media and the files that settings name, when first asked for."""
+        real = self.split.source != DEMO_SOURCE
+        return {
+            "source": source_fingerprint(self.ref),
+            "media": media_fingerprint(self.split, ("image", "audio")) if real else None,
+            "settings": contents({**self.recipe.method_values, **self.overrides}),
+        }
+
     def meta(self, epoch: int) -> dict[str, Any]:
         """What the checkpoint says of its own making."""
         neighbours = {"neighbours": contents(self.sources)} if self.sources else {}
@@ -67,6 +83,7 @@ class Training:
             "split": {"name": self.split.name, "sha256": self.split.sha256, "n": len(self.split.samples)},
             "epoch": epoch,
             "selection": self.recipe.selection,
+            "made_from": self.made_from,
         }
 
 
@@ -88,15 +105,18 @@ def train(
 
     Raises:
         UsageError: if the folder holds another checkpoint, or a state and ``resume`` is False, or a state of another
-            training; or for fewer samples than a batch.
-        AvbenchError: if the loss stops being a number.
+            training; for fewer samples than a batch; or for neighbours that the method does not read.
+        AvbenchError: if the loss stops being a number, or a state is damaged.
     """
     with locked(training.out):
+        meta = training.meta(training.recipe.epochs)  # now: the files may change while it trains
         torch.manual_seed(training.recipe.seed)
         cls = load_class(training.ref)
         method = cls(make_config(cls.config_class, {**training.recipe.method_values, **training.overrides}))
+        if training.neighbours and "conceptual" not in views_of(method):
+            raise UsageError(f"{training.ref.name} as it is set reads no conceptual views: leave --neighbours out")
         if (training.out / CONFIG).exists():
-            _require_same(training, method, training.out, training.recipe.epochs)
+            _require_same(training.out, method, training.ref.name, meta)
             return training.out
         states = sorted(training.out.glob("epoch-*"))
         if states and not resume:
@@ -107,24 +127,24 @@ def train(
         if training.recipe.epochs:
             _fit(training, method, states[-1] if states else None, progress=progress, advance=advance)
             _draw_curve(training)
-        save_checkpoint(training.out, method, name=training.ref.name, meta=training.meta(training.recipe.epochs))
+        save_checkpoint(training.out, method, name=training.ref.name, meta=meta)
         for state in training.out.glob("epoch-*"):
             shutil.rmtree(state)
     return training.out
 
 
-def _require_same(training: Training, method: Any, folder: Path, epoch: int) -> None:
+def _require_same(folder: Path, method: Any, name: str, meta: dict[str, Any]) -> None:
     """Refuse a folder that another training made.
 
     Raises:
-        UsageError: if method, settings, recipe or split differ.
+        UsageError: if method, settings, recipe or split differ, or files that they read.
     """
     made = read_json(folder / CONFIG)
-    wanted = {"method": training.ref.name, "config": asdict(method.config), "meta": training.meta(epoch)}
+    wanted = {"method": name, "config": asdict(method.config), "meta": meta}
     if made != json.loads(json.dumps(wanted)):
         raise UsageError(
-            f"{training.out} holds a training of another method, recipe, split or setting: go on with those, or name "
-            "another folder with --out"
+            f"{folder} holds a training of another method, recipe, split or setting, or of files that have changed "
+            "since: go on with those, or name another folder with --out"
         )
 
 
@@ -136,15 +156,28 @@ def _draw_curve(training: Training) -> None:
 
 
 def fit_prior(ref: MethodRef, split: Split, out: Path) -> Path:
-    """Fit a control that learns from ground truth alone (it has ``fit``), and save it like a trained method."""
-    cls = load_class(ref)
-    method = cls(cls.config_class())
-    method.fit(union_map(sample.boxes) for sample in split.samples if sample.boxes)
+    """Fit a control that learns from ground truth alone (it has ``fit``), and save it like a trained method.
+
+    What was fitted already is left as it is.
+
+    Raises:
+        UsageError: if the folder holds another checkpoint, or a training.
+    """
     meta = {
         "split": {"name": split.name, "sha256": split.sha256, "n": len(split.samples)},
         "selection": "mean of annotations",
+        "made_from": {"source": source_fingerprint(ref)},
     }
-    save_checkpoint(out, method, name=ref.name, meta=meta)
+    with locked(out):
+        cls = load_class(ref)
+        method = cls(cls.config_class())
+        if (out / CONFIG).exists():
+            _require_same(out, method, ref.name, meta)
+            return out
+        if any(out.glob("epoch-*")):
+            raise UsageError(f"{out} holds an unfinished training: name another folder with --out")
+        method.fit(union_map(sample.boxes) for sample in split.samples if sample.boxes)
+        save_checkpoint(out, method, name=ref.name, meta=meta)
     return out
 
 
@@ -218,8 +251,6 @@ def _neighbours(training: Training, method: Any, progress: Progress) -> Neighbou
     if "conceptual" in views_of(method):
         machine = Machine(training.device, training.workers, progress)
         return find_neighbours(training.split, training.sources, int(getattr(method, "neighbours", 0)), machine)
-    if training.neighbours:
-        raise UsageError(f"{training.ref.name} as it is set reads no conceptual views: leave --neighbours out")
     return None
 
 
@@ -271,20 +302,36 @@ def _save_state(training: Training, method: Any, optimizer: torch.optim.Optimize
 def _restore(training: Training, state: Path, method: Any, optimizer: torch.optim.Optimizer) -> int:
     """Load a state; returns the number of finished epochs."""
     done = int(state.name.removeprefix("epoch-"))
-    _require_same(training, method, state, done)
-    method.load_state_dict(load_file(state / "model.safetensors"))
+    _require_same(state, method, training.ref.name, training.meta(done))
+    try:
+        method.load_state_dict(load_file(state / "model.safetensors"))
+        optimizer.load_state_dict(_optimizer_state(state))
+    except (AvbenchError, SafetensorError, OSError, RuntimeError, *MISFITS) as problem:
+        raise AvbenchError(
+            f"expected in {state} the state to go on from, which is damaged ({' '.join(str(problem).split())}): "
+            "delete that folder, to train from the state before it, or else from the beginning"
+        ) from problem
+    return done
+
+
+def _optimizer_state(state: Path) -> dict[str, Any]:
     entries: dict[int, dict[str, Tensor]] = {}
     for key, tensor in load_file(state / "optimizer.safetensors").items():
         index, name = key.split(".", 1)
         entries.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({"state": entries, "param_groups": read_json(state / "optimizer.json")})
-    return done
+    return {"state": entries, "param_groups": read_json(state / "optimizer.json")}
 
 
 def _trim_log(path: Path, epochs: int) -> None:
     """Drop the rows of epochs that will be trained again."""
     if path.exists():
-        kept = [line for line in _lines(path) if json.loads(line)["epoch"] <= epochs]
+        try:
+            kept = [line for line in _lines(path) if json.loads(line)["epoch"] <= epochs]
+        except MISFITS as problem:
+            raise AvbenchError(
+                f"expected a step's row of JSON in each line of {path}, which has another ({problem}): delete "
+                f"{path.parent} to begin again, or that line to go on"
+            ) from problem
         write_atomic(path, "".join(kept).encode())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -14,6 +14,7 @@ from avbench.commands.shared import (
     check_device,
     check_least,
     command_parser,
+    folder_path,
     log,
     optional_path,
     parse,
@@ -24,6 +25,9 @@ from avbench.opening import Places, open_split
 from avbench.recipe import Recipe, load_recipe
 from avbench.registry import MethodRef, describe, find_method
 from avbench.trained import checkpoint_folder, demo_recipe
+
+if TYPE_CHECKING:
+    from avbench.training import Training
 
 EXAMPLES = """\
   avbench train --method ezvsl --split demo-train
@@ -45,29 +49,36 @@ def main(given: Sequence[str]) -> int:
     places = Places(optional_path(options.metadata), optional_path(options.data))
     split = open_split(options.split, places, bar)
     overrides = settings_of(options.set, [ref.name])[ref.name]
+    if info.control:
+        _refuse_options(ref, options)
     recipe = None if info.control else _recipe(ref, options)
     neighbours = _neighbours(options.neighbours)
     default = checkpoint_folder(ref, recipe, split, overrides, neighbours=neighbours)
-    out = Path(options.out) if options.out else default
-    finished = (out / CONFIG).exists()
+    out = default if options.out is None else folder_path(options.out)
     from avbench.predicting import decoding_processes, resolve_device
     from avbench.request import Settings
-    from avbench.training import Training, fit_prior, train
+    from avbench.training import Training, fit_prior
 
     if recipe is None:
         log(f"checkpoint: {fit_prior(ref, split, out)}")
         return 0
     settings = Settings(device=options.device, workers=options.workers)
     device, workers = resolve_device(options.device), decoding_processes(settings)
-    training = Training(ref, recipe, split, out, overrides, device, workers, neighbours)
-    if finished:
-        log(f"trained already: {train(training)}")
-        return 0
-    train(training, resume=options.resume, progress=bar)
-    log(f"checkpoint: {out}")
-    if recipe.epochs:
-        log(f"curve: {out / 'curve.png'}")
+    _train(Training(ref, recipe, split, out, overrides, device, workers, neighbours), resume=options.resume)
     return 0
+
+
+def _train(training: Training, *, resume: bool) -> None:
+    from avbench.training import train
+
+    out = training.out
+    if (out / CONFIG).exists():
+        log(f"trained already: {train(training)}")
+        return
+    train(training, resume=resume, progress=bar)
+    log(f"checkpoint: {out}")
+    if training.recipe.epochs:
+        log(f"curve: {out / 'curve.png'}")
 
 
 def _parser() -> ArgumentParser:
@@ -76,7 +87,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--method", required=True, type=str, help="a name, or path/to/file.py:Name")
     parser.add_argument("--split", required=True, type=str, help="a name, or the YAML file of your own set")
-    parser.add_argument("--recipe", type=str, default="demo", help="demo, vggsound-10k, ... (list recipes), or a file")
+    parser.add_argument("--recipe", type=str, default=None, help="demo (the default), vggsound-10k, ..., or a file")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the method")
     parser.add_argument("--epochs", type=int, default=None, help="instead of the recipe's; 0 keeps the initial weights")
     parser.add_argument("--seed", type=int, default=None, help="instead of the recipe's")
@@ -107,7 +118,16 @@ def _neighbours(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _refuse_options(ref: MethodRef, options: Namespace) -> None:
+    given = [name for name in ("recipe", "epochs", "seed", "neighbours", "set") if options[name] not in (None, [])]
+    if given:
+        raise UsageError(
+            f"{ref.name} is fitted to annotations, without a recipe, epochs, chance or settings: leave --{given[0]} out"
+        )
+
+
 def _recipe(ref: MethodRef, options: Namespace) -> Recipe:
-    recipe = demo_recipe(ref.name) if options.recipe == "demo" else load_recipe(ref.name, options.recipe)
+    name = "demo" if options.recipe is None else options.recipe
+    recipe = demo_recipe(ref.name) if name == "demo" else load_recipe(ref.name, name)
     changes = {key: value for key, value in (("epochs", options.epochs), ("seed", options.seed)) if value is not None}
     return replace(recipe, **changes)

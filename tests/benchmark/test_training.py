@@ -1,21 +1,27 @@
 """Training: recipes, checkpoints, the log, resuming, the store."""
 
 import json
+import re
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 import avbench
 from avbench import training as training_module
 from avbench.cli import main
 from avbench.data.splits import load_split
 from avbench.errors import AvbenchError, UsageError
+from avbench.locking import locked
 from avbench.recipe import load_recipe, recipe_names
 from avbench.registry import find_method, load_class, make_config
+from avbench.trained import checkpoint_folder
 from avbench.training import Training, fit_prior, learning_rate_factor, total_steps, train
 
 
@@ -107,6 +113,125 @@ def test_a_folder_of_something_else_is_not_taken_for_trained(capsys, trainable_p
     command = ["train", "--method", f"{trainable_plugin}:Tiny", "--split", str(larger_set), "--out", str(tmp_path)]
     assert main(command) == 2
     assert "holds a training of another method" in capsys.readouterr().err
+
+
+def test_a_control_does_not_overwrite_a_trained_method(capsys, training, tiny_set, tmp_path):
+    written = (train(training) / "model.safetensors").read_bytes()
+    command = ["train", "--method", "training-prior", "--split", str(tiny_set), "--out"]
+    assert main([*command, str(training.out)]) == 2
+    assert "holds a training of another method" in capsys.readouterr().err
+    assert (training.out / "model.safetensors").read_bytes() == written
+    assert [main([*command, str(tmp_path / "prior")]) for _ in range(2)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "option", ["--recipe=demo", "--epochs=3", "--seed=0", "--neighbours=image=colours", "--set=a=1"]
+)
+def test_a_control_has_no_recipe(capsys, tiny_set, tmp_path, option):
+    command = ["train", "--method", "training-prior", "--split", str(tiny_set), "--out", str(tmp_path / "prior")]
+    assert main([*command, option]) == 2
+    expected = f"training-prior is fitted to annotations, without .*: leave {option.partition('=')[0]} out"
+    assert re.search(expected, capsys.readouterr().err)
+    assert not (tmp_path / "prior").exists()
+
+
+def unfinished(training):
+    """The state that an interruption leaves."""
+    with pytest.raises(StopError):
+        train(training, advance=stop_at(4))
+    return training.out / "epoch-0001"
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_changed_method_file_is_noticed(training, trainable_plugin, finished):
+    if finished:
+        train(training)
+    else:
+        unfinished(training)
+    trainable_plugin.write_text(trainable_plugin.read_text().replace("- 1).square()", "- 2).square()"))
+    with pytest.raises(UsageError, match=r"or of files that have changed since: go on with those, or name another"):
+        train(replace(training), resume=True)
+
+
+def test_changed_media_are_noticed(training):
+    train(training)
+    training.split.samples[0].audio.touch()
+    with pytest.raises(UsageError, match=r"or of files that have changed since"):
+        train(replace(training))
+
+
+def test_files_that_settings_name_count_by_their_contents(training, store, tmp_path):
+    file = tmp_path / "w.pth"
+    recipe = replace(training.recipe, method_values={"pretrained": str(file)})
+    folders = set()
+    for content in ("one", "two"):
+        file.write_text(content)
+        folders.add(checkpoint_folder(training.ref, recipe, training.split, {}))
+    assert len(folders) == 2
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "optimizer.json"])
+@pytest.mark.parametrize("content", [b"junk", b"[]", save({"a": torch.ones(1)})], ids=["junk", "json", "other"])
+def test_a_damaged_state_is_named(training, file, content):
+    state = unfinished(training)
+    (state / file).write_bytes(content)
+    with pytest.raises(AvbenchError, match=r"expected in .*epoch-0001 the state to go on from, .*: delete that folder"):
+        train(training, resume=True)
+
+
+@pytest.mark.parametrize("row", ["junk", "[]", '{"step": 1}', '{"epoch": "1"}'])
+def test_a_damaged_log_is_named(training, row):
+    unfinished(training)
+    with (training.out / "log.jsonl").open("a") as log:
+        log.write(f"{row}\n")
+    with pytest.raises(AvbenchError, match=r"expected a step's row of JSON in each line of .*log.jsonl, which has"):
+        train(training, resume=True)
+
+
+def test_a_training_goes_into_the_folder_where_one_is(training, monkeypatch):
+    training.out.mkdir()
+    monkeypatch.chdir(training.out)
+    train(replace(training, out=Path()))
+    assert (training.out / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("/", "expected a folder to write into, got /, the root of all"),
+        ("", "expected --out DIR, got ''"),
+        ("mine.yaml", "--out 'mine.yaml' cannot be a folder, since mine.yaml is a file"),
+    ],
+)
+def test_where_no_training_can_go(capsys, trainable_plugin, larger_set, tmp_path, monkeypatch, out, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("mine")
+    command = ["train", "--method", f"{trainable_plugin}:Tiny", "--split", str(larger_set), "--epochs", "0"]
+    assert main([*command, "--out", out]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_no_lock_is_left_behind(training, tmp_path):
+    train(training)
+    with pytest.raises(UsageError, match="split or setting"):
+        train(replace(training, overrides={"gain": 2.0}))
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_one_at_a_time_holds_the_lock(tmp_path):
+    """Also where those who wait have opened a file whose name the one before them removes."""
+    inside, most = [], []
+
+    def work(_):
+        with locked(tmp_path / "a"):
+            inside.append(1)
+            time.sleep(0.005)
+            most.append(len(inside))
+            inside.pop()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(12)))
+    assert most == [1] * 12
 
 
 def test_two_processes_train_one_after_the_other(trainable_plugin, larger_set, store):

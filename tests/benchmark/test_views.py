@@ -402,6 +402,9 @@ def test_neighbours_for_a_method_without_conceptual_views(training, monkeypatch)
     monkeypatch.setattr(load_class(training.ref), "views", ("augmented",))
     with pytest.raises(UsageError, match="learner as it is set reads no conceptual views: leave --neighbours out"):
         train(replace(training, neighbours={"image": "colours"}))
+    untrained = replace(training.recipe, epochs=0)
+    with pytest.raises(UsageError, match="reads no conceptual views"):
+        train(replace(training, recipe=untrained, neighbours={"image": "colours"}))
 
 
 RECIPE = """
