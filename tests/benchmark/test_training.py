@@ -235,16 +235,8 @@ def test_one_at_a_time_holds_the_lock(tmp_path):
 
 
 def test_two_processes_train_one_after_the_other(trainable_plugin, larger_set, store):
-    command = [
-        sys.executable,
-        "-m",
-        "avbench",
-        "train",
-        "--method",
-        f"{trainable_plugin}:Tiny",
-        "--split",
-        str(larger_set),
-    ]
+    named = ["--method", f"{trainable_plugin}:Tiny", "--split", str(larger_set)]
+    command = [sys.executable, "-m", "avbench", "train", *named]
     both = [subprocess.Popen([*command, "--epochs", "2"], stderr=subprocess.PIPE, text=True) for _ in range(2)]
     ended = [(process.communicate()[1], process.returncode) for process in both]
     assert [code for _, code in ended] == [0, 0], ended
