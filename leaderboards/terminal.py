@@ -14,7 +14,7 @@ from avbench.leaderboards.tables import caption
 from avbench.metrics.catalogue import METRICS
 from avbench.records import Record
 
-WIDE = 200
+WIDE = 1000
 """Columns assumed where the output is a file or a pipe, so that nothing is cut."""
 
 
@@ -47,14 +47,18 @@ def _main_table(records: Sequence[Record], title: str) -> Table:
 
 
 def _further_table(records: Sequence[Record]) -> Table:
-    """One line per metric, one column per method that has any of them."""
-    having = [record for record in records if further([record])]
+    """The methods that have any of the further metrics, against these; the fewer of the two stand side by side."""
+    having, metrics = [record for record in records if further([record])], further(records)
+    names = [METRICS[name].display for name in metrics]
+    cells = [[record.title, *[value_of(record, name) for name in metrics]] for record in having]
+    lines = [["%", *names], *cells]
+    if len(having) <= len(metrics):
+        lines = [list(line) for line in zip(*lines, strict=True)]
     table = Table(box=box.SIMPLE)
-    table.add_column("%", no_wrap=True)
-    for record in having:
-        table.add_column(record.title, justify="right", no_wrap=True)
-    for name in further(records):
-        table.add_row(METRICS[name].display, *[value_of(record, name) for record in having])
+    for number, heading in enumerate(lines[0]):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+    for line in lines[1:]:
+        table.add_row(*line)
     return table
 
 

@@ -189,3 +189,10 @@ def test_a_metric_that_is_no_number_is_null_in_the_file(tmp_path):
     assert json.loads(record.path.read_text())["metrics"] == {"locacc": 0.5, "auc": None}
     assert math.isnan(read_record(record.path).metrics["auc"])
     assert record.as_json()["metrics"] == {"locacc": 0.5, "auc": None}
+
+
+def test_many_methods_with_few_further_metrics_stand_one_below_the_other(capsys):
+    more = {**make().metrics, "a2i_class_r1": 0.25}
+    print_table([make(metrics=more), make(method="lvs", metrics=more), make(method="fnac", metrics=more)])
+    below = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip().endswith("25.00")]
+    assert below == [["jsa", "25.00"], ["lvs", "25.00"], ["fnac", "25.00"]]
