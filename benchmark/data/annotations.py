@@ -25,16 +25,35 @@ LARGEST = 1e300
 
 
 @dataclass(frozen=True)
+class Source:
+    """One sounding object: its class and its boxes."""
+
+    label: str
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True)
 class Annotation:
-    """One entry of an annotation file; ``image`` and ``audio`` are file names without folder and suffix."""
+    """One entry of an annotation file; ``image`` and ``audio`` are file names without folder and suffix.
+
+    ``label`` is the class of the sound, None where it is not known. Of ``objects``, ``sources`` are those that sound,
+    one each even where two are of one class, and ``visible`` are the classes of all.
+    """
 
     id: str
-    label: str
+    label: str | None
     boxes: tuple[Box, ...]
     image: str
     audio: str
     sounding: bool
-    objects: tuple[Box, ...] | None
+    objects: tuple[Box, ...] | None = None
+    sources: tuple[Source, ...] = ()
+    visible: tuple[str, ...] = ()
+
+    @property
+    def doubtful(self) -> bool:
+        """True where nothing in the frame is said to sound, and yet something in it is of the sound's class."""
+        return not self.sounding and self.label in self.visible
 
 
 def read_annotations(path: Path, *, official: str | None = None) -> list[Annotation]:
@@ -101,6 +120,7 @@ def _annotation(where: str, entry: Any, lenient: bool) -> Annotation:
     boxes = tuple(_box(where, box, lenient) for box in _list(where, "bbox", entry["bbox"]))
     if sounding and not boxes:
         raise AvbenchError(f'{where}: a sounding sample without any box: add one or say "sounding": false')
+    things = _objects(where, entry["objects"]) if "objects" in entry else None
     return Annotation(
         id=name,
         label=_text(where, "class", entry["class"]),
@@ -108,21 +128,23 @@ def _annotation(where: str, entry: Any, lenient: bool) -> Annotation:
         image=_file_name(where, "image", entry.get("image", name)),
         audio=_file_name(where, "audio", entry.get("audio", name)),
         sounding=sounding,
-        objects=_objects(where, entry["objects"]) if "objects" in entry else None,
+        objects=None if things is None else tuple(box for thing, _ in things for box in thing.boxes),
+        sources=tuple(thing for thing, sounds in things or () if sounds),
+        visible=tuple(thing.label for thing, _ in things or ()),
     )
 
 
-def _objects(where: str, value: Any) -> tuple[Box, ...]:
-    boxes = []
+def _objects(where: str, value: Any) -> list[tuple[Source, bool]]:
+    """The visible objects, each with whether it sounds."""
+    things = []
     for i, item in enumerate(_list(where, "objects", value)):
         here = f"{where}, object {i}"
         if not isinstance(item, dict):
             raise AvbenchError(f"{here}: expected an object with the keys {', '.join(OBJECT_KEYS)}, got {_kind(item)}")
         _check_keys(here, item, OBJECT_KEYS, OBJECT_KEYS)
-        _text(here, "class", item["class"])
-        _flag(here, item["sounding"])
-        boxes.append(_box(here, item["bbox"], False))
-    return tuple(boxes)
+        thing = Source(_text(here, "class", item["class"]), (_box(here, item["bbox"], False),))
+        things.append((thing, _flag(here, item["sounding"])))
+    return things
 
 
 def _check_keys(where: str, entry: dict[str, Any], known: Sequence[str], required: Sequence[str]) -> None:

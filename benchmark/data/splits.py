@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from avbench.data.annotations import Annotation, file_hash, read_annotations
+from avbench.data.annotations import Annotation, Source, file_hash, read_annotations
 from avbench.errors import AvbenchError, UsageError, unknown_name
 from avbench.types import Box
 
@@ -38,6 +38,10 @@ class Sample:
         sounding: False where the sound comes from nothing in the frame.
         mask: a picture of the sounding pixels, where the media bring one.
         objects: boxes of all that is visible, sounding or not, where the split knows them.
+        image_name: name of the picture without folder and suffix, media or not; samples of one picture share it.
+        sources: the sounding objects one by one, where the split knows them.
+        doubtful: True for a sample without a sounding object whose sound is of the class of something in sight: label
+            noise of the extended sets.
     """
 
     id: str
@@ -48,6 +52,9 @@ class Sample:
     sounding: bool = True
     mask: Path | None = None
     objects: tuple[Box, ...] | None = None
+    image_name: str = ""
+    sources: tuple[Source, ...] = ()
+    doubtful: bool = False
 
 
 @dataclass(frozen=True)
@@ -307,7 +314,19 @@ class _Finder:
             image = self.folders.frames / self.images.get(a.image, a.image + IMAGE_SUFFIXES[0])
             audio = self.folders.audio / self.sounds.get(a.audio, a.audio + AUDIO_SUFFIXES[0])
             mask = self.folders.masks / self.masks[a.id] if a.id in self.masks else None
-        return Sample(a.id, image, audio, a.boxes, a.label, a.sounding, mask, a.objects)
+        return Sample(
+            id=a.id,
+            image=image,
+            audio=audio,
+            boxes=a.boxes,
+            label=a.label,
+            sounding=a.sounding,
+            mask=mask,
+            objects=a.objects,
+            image_name=a.image,
+            sources=a.sources,
+            doubtful=a.doubtful,
+        )
 
 
 def _listing(folder: Path, suffixes: tuple[str, ...]) -> dict[str, str]:

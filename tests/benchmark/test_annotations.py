@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from avbench.data.annotations import Annotation, file_hash, read_annotations
+from avbench.data.annotations import Annotation, Source, file_hash, read_annotations
 from avbench.errors import AvbenchError
 
 GOOD = {"file": "-0BIyqJj9ZU_000030", "class": "female speech, woman speaking", "bbox": [[0.25, 0, 1, 0.5]]}
@@ -37,7 +37,36 @@ def test_the_keys_that_may_be_added(tmp_path: Path) -> None:
         "objects": [{"class": "drum", "bbox": [0, 0, 0.5, 0.5], "sounding": False}],
     }
     (came,) = read_annotations(write(tmp_path, [extra]))
-    assert came == Annotation("a_1", "bell", (), "a", "one", False, ((0.0, 0.0, 0.5, 0.5),))
+    assert came == Annotation("a_1", "bell", (), "a", "one", False, ((0.0, 0.0, 0.5, 0.5),), (), ("drum",))
+
+
+def thing(kind: str, right: float, sounding: bool) -> dict[str, Any]:
+    return {"class": kind, "bbox": [0, 0, right, 0.5], "sounding": sounding}
+
+
+def test_each_sounding_object_is_a_source_of_its_own(tmp_path: Path) -> None:
+    things = [thing("bell", 0.25, True), thing("drum", 0.5, False), thing("bell", 0.75, True)]
+    (came,) = read_annotations(write(tmp_path, [GOOD | {"objects": things}]))
+    assert came.sources == (Source("bell", ((0.0, 0.0, 0.25, 0.5),)), Source("bell", ((0.0, 0.0, 0.75, 0.5),)))
+    assert came.visible == ("bell", "drum", "bell")
+    assert came.objects == tuple((0.0, 0.0, right, 0.5) for right in (0.25, 0.5, 0.75))
+
+
+@pytest.mark.parametrize(
+    ("sounding", "kind", "doubtful"), [(False, "bell", True), (False, "drum", False), (True, "bell", False)]
+)
+def test_a_negative_is_doubtful_if_a_class_of_its_sound_is_in_sight(
+    tmp_path: Path, sounding: bool, kind: str, doubtful: bool
+) -> None:
+    things = [thing("saw", 0.5, False), thing(kind, 0.5, sounding)]
+    entry = GOOD | {"class": "bell", "sounding": sounding, "objects": things}
+    (came,) = read_annotations(write(tmp_path, [entry]))
+    assert came.doubtful is doubtful
+
+
+def test_a_sound_of_unknown_class_is_not_doubtful() -> None:
+    assert not Annotation("a", None, (), "a", "a", False).doubtful
+    assert not Annotation("a", None, (), "a", "a", False, visible=("bell",)).doubtful
 
 
 def test_order_is_kept(tmp_path: Path) -> None:

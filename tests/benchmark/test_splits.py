@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from avbench.data import splits
+from avbench.data.annotations import Source
 from avbench.data.splits import Split, load_split, split_names, split_summary
 from avbench.errors import AvbenchError, UsageError
 
@@ -168,6 +169,21 @@ def test_suffixes_and_shared_media(tmp_path: Path) -> None:
     first, second = load_split(str(path)).samples
     assert (first.image, first.audio, first.mask) == (tmp_path / "frames/x.png", tmp_path / "audio/y.flac", None)
     assert second.mask == tmp_path / "masks/b.png"
+
+
+def test_samples_know_the_name_of_their_picture_and_their_sources(tmp_path: Path) -> None:
+    things = [{"class": c, "bbox": [0, 0, 0.5, 0.5], "sounding": c == "bell"} for c in ("bell", "drum")]
+    negative = {"file": "c", "image": "a", "class": "drum", "bbox": [], "sounding": False}
+    entries = [ENTRIES[0] | {"image": "x", "objects": things}, ENTRIES[1], negative | {"objects": things[1:]}]
+    first, second, third = load_split(str(make_set(tmp_path, entries))).samples
+    assert [s.image_name for s in (first, second, third)] == ["x", "b", "a"]
+    assert first.sources == (Source("bell", ((0.0, 0.0, 0.5, 0.5),)),)
+    assert (second.sources, second.objects) == ((), None)
+    assert [s.doubtful for s in (first, second, third)] == [False, False, True]
+
+
+def test_the_name_of_the_picture_is_known_without_media(shared: Path) -> None:
+    assert all(s.image_name == s.id and not s.doubtful for s in load_split("vggss", metadata=shared).samples)
 
 
 def test_data_moves_the_folders_of_a_yaml_split(tmp_path: Path) -> None:
