@@ -66,6 +66,22 @@ def minmax_guarded(maps: Tensor) -> Tensor:
     return (maps - low.masked_fill(flat, 0)).div_((high - low).masked_fill(flat, 1))
 
 
+def minmax_unguarded(maps: Tensor) -> Tensor:
+    """``(x - min) / (max - min)`` of each map without a test: NaN all over for a constant map or one with a NaN.
+
+    Args:
+        maps: ``[B, h, w]`` floating, any scale.
+
+    Returns:
+        ``[B, h, w]``, same type, in [0, 1] or NaN.
+
+    References:
+        zjsong/SSPL sspl_w_pcm/utils.py, ``normalize_img``.
+    """
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return (maps - low).div_(high - low)
+
+
 def minmax_double_negation(maps: Tensor) -> Tensor:
     """``1 - minmax_guarded(-maps)``: the order of :func:`minmax_guarded`, but a constant map of value k becomes 1 + k.
 

@@ -32,10 +32,9 @@ def rank_mask(maps: Tensor, below: float = 0.5, *, operator: Operator = ">=") ->
     References:
         stoneMo/EZ-VSL test.py, ``validate`` (``>=``); kaistmm/SSLalignment test.py (``>``).
     """
-    if not 0 <= below < 1:
-        raise ValueError(f"below must be in [0, 1), got {below}")
+    _check_share(below)
     cells = maps.flatten(1)
-    threshold = _ascending(cells, int(below * cells.shape[1]))
+    threshold = _at_rank(cells, int(below * cells.shape[1]))
     return _COMPARE[operator](maps, threshold[:, None, None])
 
 
@@ -79,8 +78,115 @@ def absolute_mask(maps: Tensor, threshold: float, *, operator: Operator = ">=") 
     return _COMPARE[operator](maps, threshold)
 
 
-def _ascending(cells: Tensor, rank: int) -> Tensor:
+def adaptive_mask(maps: Tensor, truth: Tensor, *, operator: Operator = ">") -> Tensor:
+    """As many pixels of each map as its truth has: a threshold that knows the size of the answer.
+
+    The threshold is the value at ``N - n`` of the ascending sort of the map's N pixels, n the number of pixels whose
+    truth is not 0 (half weights count whole), ``N // 2`` where there is none. NaN and ties as in :func:`rank_mask`:
+    officially the strict comparison drops the pixel at the threshold, so that n - 1 are left without ties.
+
+    Args:
+        maps: ``[B, h, w]`` float32 or float64; only the order of a map's pixels matters. One map may serve all samples.
+        truth: ``[B, h, w]`` of any type.
+        operator: Between a pixel and the threshold; ``">="`` is the corrected option, which keeps n pixels.
+
+    Returns:
+        ``[B, h, w]`` bool.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+
+    References:
+        kaistmm/SSLalignment test.py, ``validate`` and ``validate_lvs``; utils.py, ``cal_CIOU_adap``.
+    """
+    if maps.ndim != 3 or maps.shape[1:] != truth.shape[1:] or len(maps) not in {1, len(truth)}:
+        raise ValueError(
+            f"maps and truth must both be [B, h, w], or one map for all, got {list(maps.shape)} and {list(truth.shape)}"
+        )
+    threshold = _at_ranks(maps.flatten(1), _adaptive_ranks(truth))
+    return _COMPARE[operator](maps, threshold[:, None, None])
+
+
+def sorted_pixels(maps: Tensor) -> Tensor:
+    """The pixels of each map in ascending order, NaN last, for callers that need more than one of its thresholds.
+
+    Args:
+        maps: ``[B, h, w]`` float32 or float64.
+
+    Returns:
+        ``[B, h * w]``, same type.
+    """
+    cells = maps.detach().flatten(1)
+    if cells.device.type == "cpu":  # numpy's sort takes a tenth of the time of torch's
+        return torch.from_numpy(np.sort(cells.numpy(), axis=1))
+    return cells.sort(dim=1).values
+
+
+def rank_threshold(ascending: Tensor, below: float = 0.5) -> Tensor:
+    """The threshold of :func:`rank_mask`, from maps that are sorted already.
+
+    Args:
+        ascending: ``[B, N]``, as from :func:`sorted_pixels`.
+        below: As in :func:`rank_mask`.
+
+    Returns:
+        ``[B]``, same type: NaN where that many pixels are NaN.
+
+    Raises:
+        ValueError: if ``below`` is out of range.
+    """
+    _check_share(below)
+    return ascending[:, int(below * ascending.shape[1])]
+
+
+def adaptive_threshold(ascending: Tensor, truth: Tensor) -> Tensor:
+    """The threshold of :func:`adaptive_mask`, from maps that are sorted already.
+
+    Args:
+        ascending: ``[B, N]``, as from :func:`sorted_pixels`; one row may serve all samples.
+        truth: ``[B, h, w]`` of any type, N pixels each, on the same device.
+
+    Returns:
+        ``[B]``, same type as ``ascending``.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+    """
+    if ascending.shape[1:] != truth.flatten(1).shape[1:] or len(ascending) not in {1, len(truth)}:
+        raise ValueError(
+            f"expected sorted maps [B, N] and a truth [B, h, w] of N pixels, got {list(ascending.shape)} and "
+            f"{list(truth.shape)}"
+        )
+    return ascending.expand(len(truth), -1).gather(1, _adaptive_ranks(truth)[:, None])[:, 0]
+
+
+def _check_share(below: float) -> None:
+    if not 0 <= below < 1:
+        raise ValueError(f"below must be in [0, 1), got {below}")
+
+
+def _adaptive_ranks(truth: Tensor) -> Tensor:
+    """``[B, h, w]`` to the place of each threshold in the ascending sort, ``[B]`` int64."""
+    marked = truth.flatten(1) != 0
+    if marked.device.type == "cpu":  # numpy counts bytes in a tenth of the time of torch's sum
+        counts = torch.tensor([np.count_nonzero(row) for row in marked.numpy()])
+    else:
+        counts = marked.sum(dim=1)
+    pixels = marked.shape[1]
+    return pixels - counts.where(counts > 0, pixels // 2)
+
+
+def _at_rank(cells: Tensor, rank: int) -> Tensor:
     """``[B, N]`` to the ``rank``-th smallest of each row, counted from 0, NaN last."""
     if cells.device.type == "cpu":  # numpy's partition takes a sixth of the time of torch's selection
         return torch.from_numpy(np.partition(cells.detach().numpy(), rank, axis=1)[:, rank])
     return cells.kthvalue(rank + 1, dim=1).values
+
+
+def _at_ranks(cells: Tensor, ranks: Tensor) -> Tensor:
+    """As :func:`_at_rank` with a rank for each row; one row may serve all ranks."""
+    rows = cells.detach().expand(len(ranks), -1)
+    if rows.device.type == "cpu":
+        pairs = zip(rows.numpy(), ranks.tolist(), strict=True)
+        return torch.tensor([np.partition(row, rank)[rank] for row, rank in pairs], dtype=rows.dtype)
+    return rows.sort(dim=1).values.gather(1, ranks[:, None])[:, 0]
