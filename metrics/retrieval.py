@@ -1,14 +1,103 @@
-"""Cross-modal retrieval: the share of queries whose item is among the k most similar."""
+"""Cross-modal retrieval: the share of queries whose item is among the k most similar.
+
+:func:`retrieval_ranks` goes from embeddings to ranks block by block; :func:`recalls` turns ranks into shares. The other
+functions take the whole matrix of similarities.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Literal
+from collections.abc import Callable, Hashable, Sequence
+from typing import Literal, NamedTuple, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Ties = Literal["stable", "pessimistic", "optimistic"]
+Similarity = Callable[[Tensor, Tensor], Tensor]
+"""From b images and m audios to ``[b, m]``, higher is closer; a pair's value is a matter of this pair alone."""
+
+
+class _Wanted(NamedTuple):
+    """Each query's relevant items, ``[N, r]``: their numbers, and which places hold one."""
+
+    items: Tensor
+    valid: Tensor
+
+
+def retrieval_ranks(
+    images: Tensor,
+    audios: Tensor,
+    *,
+    labels: Sequence[Hashable] | None = None,
+    block: int = 512,
+    ties: Ties = "stable",
+    similarity: Similarity | None = None,
+) -> dict[str, Tensor]:
+    """The rank of each query's best relevant item among all N, both ways, without the whole matrix of similarities.
+
+    It is :func:`first_hit_rank` of the matrix and of its transpose, computed for ``block`` queries at a time on the
+    device of the embeddings; no more than ``block * N`` similarities are held at once.
+
+    Args:
+        images: ``[N, D]``, or ``[N, ...]`` as ``similarity`` takes them; NaN is farther than anything.
+        audios: As ``images``; number i belongs to image i.
+        labels: N labels: relevant to a query are also all items of its label, for the ranks of class hits.
+        block: Queries at a time.
+        ties: As in :func:`recall_at_k`.
+        similarity: Of images and audios, called once with all audios and a block of images and once the other way
+            round; None is the cosine, in float32 or finer, and 0 where an embedding is zero.
+
+    Returns:
+        ``[N]`` int64 in [1, N + 1] by direction and kind of hit: ``i2a_instance``, where the images are the queries,
+        and ``a2i_instance``; with labels also ``i2a_class`` and ``a2i_class``. N + 1 stands for a query whose
+        relevant items are all NaN.
+
+    Raises:
+        ValueError: if the lengths differ, the default similarity gets no matrices of equal width, ``similarity``
+            returns another shape, ``block`` is below 1, or ``ties`` is unknown.
+
+    References:
+        Senocak et al., Sound Source Localization is All about Cross-Modal Alignment, ICCV 2023, section 4.2; what a
+        hit is there is not stated, and there is no official code.
+    """
+    count = len(images)
+    _check_pairs(count, len(audios), labels, block=block, ties=ties)
+    if similarity is None:
+        images, audios, similarity = _unit(images), _unit(audios), _products
+    own = torch.arange(count, device=images.device)[:, None]
+    wanted = {"instance": _Wanted(own, torch.ones_like(own, dtype=torch.bool))}
+    if labels is not None:
+        wanted["class"] = _of_equal_label(labels, images.device)
+    found = {f"{way}_{kind}": torch.empty_like(own[:, 0]) for kind in wanted for way in ("i2a", "a2i")}
+    for rows in (slice(start, min(start + block, count)) for start in range(0, count, block)):
+        strips = {"i2a": similarity(images[rows], audios), "a2i": similarity(images, audios[rows]).T.contiguous()}
+        for way, strip in strips.items():
+            if strip.shape != (rows.stop - rows.start, count):
+                raise ValueError(f"similarity must return one value per image and audio, got {list(strip.shape)}")
+            for kind, (items, valid) in wanted.items():
+                found[f"{way}_{kind}"][rows] = _ranks(strip, _Wanted(items[rows], valid[rows]), ties)
+    return found
+
+
+def recalls(ranks: Tensor, ks: Sequence[int] = (1, 5, 10), *, items: int | None = None) -> dict[int, float]:
+    """Share of the queries whose best relevant item is among the ``k`` most similar.
+
+    Args:
+        ranks: ``[Q]`` int64, of :func:`retrieval_ranks` or :func:`first_hit_rank`.
+        ks: Numbers of items looked at; one above their number looks at all.
+        items: How many items there are; as many as queries if None.
+
+    Returns:
+        The share in [0, 1] by k; NaN for no queries.
+
+    Raises:
+        ValueError: if a k is below 1.
+    """
+    if min(ks, default=1) < 1:
+        raise ValueError(f"ks must be 1 or more, got {list(ks)}")
+    whole = len(ranks) if items is None else items
+    return {k: float((ranks <= min(k, whole)).double().mean()) for k in ks}
 
 
 def recall_at_k(
@@ -30,10 +119,7 @@ def recall_at_k(
     Raises:
         ValueError: if the shapes do not fit, ``ties`` is unknown, or a k is below 1.
     """
-    if min(ks, default=1) < 1:
-        raise ValueError(f"ks must be 1 or more, got {list(ks)}")
-    rank = first_hit_rank(similarity, relevant, ties=ties)
-    return {k: float((rank <= min(k, similarity.shape[1])).double().mean()) for k in ks}
+    return recalls(first_hit_rank(similarity, relevant, ties=ties), ks, items=similarity.shape[-1])
 
 
 def first_hit_rank(similarity: Tensor, relevant: Tensor | None = None, *, ties: Ties = "stable") -> Tensor:
@@ -100,3 +186,62 @@ def _tied_ahead(tied: Tensor, eligible: Tensor, ties: Ties) -> Tensor:
     if ties == "optimistic":
         return torch.zeros(len(tied), dtype=torch.int64, device=tied.device)
     raise ValueError(f"ties must be 'stable', 'pessimistic' or 'optimistic', got {ties!r}")
+
+
+def _check_pairs(images: int, audios: int, labels: Sequence[Hashable] | None, *, block: int, ties: Ties) -> None:
+    if images != audios:
+        raise ValueError(f"images and audios must be as many, got {images} and {audios}")
+    if labels is not None and len(labels) != images:
+        raise ValueError(f"labels must be one per pair, got {len(labels)} for {images} pairs")
+    if block < 1:
+        raise ValueError(f"block must be 1 or more, got {block}")
+    if ties not in get_args(Ties):
+        raise ValueError(f"ties must be 'stable', 'pessimistic' or 'optimistic', got {ties!r}")
+
+
+def _unit(embeddings: Tensor) -> Tensor:
+    if embeddings.ndim != 2:
+        raise ValueError(f"the cosine needs embeddings [N, D], got {list(embeddings.shape)}: give a similarity")
+    return F.normalize(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)), dim=1)
+
+
+def _products(images: Tensor, audios: Tensor) -> Tensor:
+    if images.shape[1] != audios.shape[1]:
+        raise ValueError(f"images and audios must be of equal width, got {images.shape[1]} and {audios.shape[1]}")
+    return images @ audios.T
+
+
+def _of_equal_label(labels: Sequence[Hashable], device: torch.device) -> _Wanted:
+    members: dict[Hashable, list[int]] = {}
+    for n, label in enumerate(labels):
+        members.setdefault(label, []).append(n)
+    width = max(map(len, members.values()), default=0)
+    rows = [members[label] + [-1] * (width - len(members[label])) for label in labels]
+    items = torch.tensor(rows, dtype=torch.int64, device=device).reshape(len(labels), width)
+    return _Wanted(items.clamp(min=0), items >= 0)
+
+
+def _ranks(similarity: Tensor, wanted: _Wanted, ties: Ties) -> Tensor:
+    """:func:`first_hit_rank` that reads the relevant items by their numbers; ties are looked at only where some are."""
+    near = similarity.gather(1, wanted.items)
+    eligible = wanted.valid & ~near.isnan()
+    best = near.masked_fill(~eligible, -torch.inf).amax(dim=1, keepdim=True)
+    equal = eligible & (near == best)
+    ahead = _per_row(similarity > best)
+    if ties == "optimistic":
+        return torch.where(eligible.any(dim=1), ahead + 1, similarity.shape[1] + 1)
+    strangers = _per_row(similarity >= best) - ahead - _per_row(equal)
+    if ties == "stable":
+        rows = strangers.nonzero()[:, 0]
+        strangers[rows] = _before(similarity[rows] == best[rows], wanted.items[rows], equal[rows])
+    return torch.where(eligible.any(dim=1), ahead + strangers + 1, similarity.shape[1] + 1)
+
+
+def _before(tied: Tensor, items: Tensor, equal: Tensor) -> Tensor:
+    """How many of the tied items have a number below that of the first relevant one among them."""
+    first = items.masked_fill(~equal, tied.shape[1]).amin(dim=1, keepdim=True)
+    return _per_row(tied & (torch.arange(tied.shape[1], device=tied.device) < first))
+
+
+def _per_row(flags: Tensor) -> Tensor:
+    return flags.view(torch.int8).sum(dim=1, dtype=torch.int32).long()  # faster than a sum of bools
