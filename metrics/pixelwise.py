@@ -1,0 +1,217 @@
+"""What a map is worth without a threshold: how well it ranks a frame's pixels, and where its weight and its peak lie.
+
+A pixel is inside the truth where its weight is above 0. A map with a NaN pixel predicts nothing, as under min-max
+normalisation: it scores 0. So does any map on an empty truth, but for :func:`pixel_roc_auc`, which is undefined there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+_KEY_SPAN = 1 << 31
+"""Float32 numbers whose bit patterns lie closer than this to the lowest leave one bit of 32 for the label."""
+
+
+def pixel_average_precision(scores: Tensor, labels: Tensor) -> Tensor:
+    """``sum of P_k * (R_k - R_{k-1})`` over the distinct scores of each map from the highest, from a recall of 0.
+
+    A pixel is predicted if its score is ``>=`` the threshold, so that equal scores enter together; nothing is
+    interpolated. A constant map scores the share of the frame that is inside.
+
+    Args:
+        scores: ``[B, N]`` or ``[B, H, W]`` floating, any scale; infinities are ranked, -0.0 equals 0.0.
+        labels: Same shape, true (or above 0) inside the truth.
+
+    Returns:
+        ``[B]`` float64 in [0, 1]; 0 where the map has a NaN or no pixel is inside.
+
+    Raises:
+        ValueError: if the shapes differ or there is no pixel.
+
+    References:
+        ``sklearn.metrics.average_precision_score``, for one frame.
+    """
+    return ranked_measures(scores, labels)["pixel_ap"]
+
+
+def pixel_roc_auc(scores: Tensor, labels: Tensor) -> Tensor:
+    """The share of (inside, outside) pairs of pixels that each map ranks rightly; equal scores count half.
+
+    Args:
+        scores: As in :func:`pixel_average_precision`.
+        labels: As in :func:`pixel_average_precision`.
+
+    Returns:
+        ``[B]`` float64 in [0, 1], 1/2 for a constant map, 0 for a map with a NaN; NaN where all pixels are inside or
+        all outside, whatever the map.
+
+    Raises:
+        ValueError: if the shapes differ or there is no pixel.
+
+    References:
+        ``sklearn.metrics.roc_auc_score``, for one frame; Mann & Whitney 1947.
+    """
+    return ranked_measures(scores, labels)["pixel_roc_auc"]
+
+
+def ranked_measures(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """:func:`pixel_average_precision` and :func:`pixel_roc_auc` from one sort.
+
+    Args:
+        scores: As in :func:`pixel_average_precision`.
+        labels: As in :func:`pixel_average_precision`.
+
+    Returns:
+        ``pixel_ap`` and ``pixel_roc_auc``, ``[B]`` float64 each, on the device of ``scores``.
+
+    Raises:
+        ValueError: if the shapes differ or there is no pixel.
+    """
+    if scores.shape != labels.shape or scores.ndim < 2 or 0 in scores.shape[1:]:
+        shapes = f"{list(scores.shape)} and {list(labels.shape)}"
+        raise ValueError(f"scores and labels must both be [B, N] with at least one pixel, got {shapes}")
+    cells = scores.detach().flatten(1)
+    cells = cells if cells.dtype in (torch.float32, torch.float64) else cells.float()
+    inside = labels.flatten(1) > 0
+    if cells.device.type == "cpu":  # numpy sorts a row in a tenth of the time of torch
+        rows = zip(cells.numpy(), inside.numpy(), strict=True)
+        found = torch.tensor([_ranked_row(*row) for row in rows], dtype=torch.float64).reshape(-1, 2)
+        precision, area = found.unbind(dim=1)
+    else:
+        precision, area = _ranked_batch(cells, inside)
+    return {"pixel_ap": precision, "pixel_roc_auc": area}
+
+
+def pointing_hit(maps: Tensor, truth: Tensor, *, tolerance: int = 0) -> Tensor:
+    """Whether the largest value of each map lies inside the truth: the pointing game.
+
+    Where several pixels hold the largest value, the share of them that lie inside: what a fair draw among them would
+    hit. A constant map scores the share of the frame that is inside.
+
+    Args:
+        maps: ``[B, H, W]`` floating, any scale.
+        truth: ``[B, H, W]`` weights in [0, 1].
+        tolerance: A peak this many pixels or less (between centres) from the truth counts as inside; the
+            original game has 15.
+
+    Returns:
+        ``[B]`` float64 in [0, 1]; 0 for a map with a NaN and for empty truth.
+
+    Raises:
+        ValueError: if the shapes differ or are not ``[B, H, W]``, or the tolerance is negative.
+
+    References:
+        Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016, section 4.1.
+    """
+    _expect_frames(maps, truth)
+    inside = _within(truth > 0, tolerance).flatten(1)
+    peak = maps.flatten(1) == maps.amax(dim=(1, 2))[:, None]
+    return ((peak & inside).sum(dim=1).double() / peak.sum(dim=1)).nan_to_num(nan=0.0)
+
+
+def energy_inside(maps: Tensor, truth: Tensor) -> Tensor:
+    """``sum(p * g) / sum(p)`` of each map p, min-max normalised, and truth g: the energy-based pointing game.
+
+    A constant map is uniform: it scores the mean weight of the truth. Pixels of weight 1/2 count half.
+
+    Args:
+        maps: ``[B, H, W]`` floating, any scale.
+        truth: ``[B, H, W]`` weights in [0, 1].
+
+    Returns:
+        ``[B]`` float64 in [0, 1]; 0 for a map with a NaN or an infinity, which has no finite scale.
+
+    Raises:
+        ValueError: if the shapes differ or are not ``[B, H, W]``.
+
+    References:
+        Wang et al., Score-CAM, CVPR Workshops 2020, section 4.3 (with a truth of zeros and ones).
+    """
+    _expect_frames(maps, truth)
+    cells = maps.flatten(1).double()
+    low, high = cells.amin(dim=1, keepdim=True), cells.amax(dim=1, keepdim=True)
+    share = torch.where(high == low, torch.ones_like(cells), (cells - low) / (high - low))
+    energy = (share * truth.flatten(1)).sum(dim=1) / share.sum(dim=1)
+    return energy.masked_fill(~(high - low).isfinite().squeeze(1), 0)
+
+
+def _ranked_row(scores: NDArray[Any], inside: NDArray[np.bool_]) -> tuple[float, float]:
+    """AP and ROC-AUC of one map; the positives and their ranks say it all, ties are set right afterwards."""
+    pixels, positives = len(scores), int(np.count_nonzero(inside))
+    undefined = positives in (0, pixels)
+    if positives == 0 or np.isnan(scores.max()):
+        return 0.0, np.nan if undefined else 0.0
+    labels, tied = _ascending_labels(scores, inside)
+    ranks = np.flatnonzero(labels)
+    retrieved, hits = pixels - ranks, np.arange(positives, 0, -1)
+    won = 2 * (int(ranks.sum()) - positives * (positives - 1) // 2)
+    starts, sizes = _runs(np.flatnonzero(tied))
+    first, last = np.searchsorted(ranks, starts), np.searchsorted(ranks, starts + sizes)
+    members = last - first
+    each = np.repeat(first - np.cumsum(members) + members, members) + np.arange(members.sum())
+    retrieved[each], hits[each] = np.repeat(pixels - starts, members), np.repeat(positives - first, members)
+    won -= int((members * (sizes - members)).sum())
+    area = np.nan if undefined else won / (2 * positives * (pixels - positives))
+    return float((hits / retrieved).mean()), area
+
+
+def _ascending_labels(scores: NDArray[Any], inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The labels in the order of their scores, false first among equals, and which neighbours in it are equal."""
+    if scores.dtype != np.float32:
+        split = np.concatenate([scores[~inside], scores[inside]])
+        order = np.argsort(split, kind="stable")
+        ordered = split[order]
+        return order >= len(scores) - np.count_nonzero(inside), ordered[1:] == ordered[:-1]
+    bits = (scores + np.float32(0)).view(np.int32)  # the sum turns -0.0 into 0.0
+    keys = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    above: NDArray[Any] = keys.view(np.uint32) - np.uint32(int(keys.min()) & 0xFFFFFFFF)
+    labelled = (above if above.max() < _KEY_SPAN else above.astype(np.uint64)) << 1 | inside
+    labelled.sort()
+    return (labelled & 1).astype(bool), (labelled[1:] ^ labelled[:-1]) < 2
+
+
+def _runs(ties: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Positions of all i with ``x[i] == x[i + 1]`` to the starts and the lengths of the runs of equal values."""
+    opens = np.flatnonzero(np.diff(ties, prepend=-2) > 1)
+    return ties[opens], np.diff(opens, append=len(ties)) + 1
+
+
+def _ranked_batch(scores: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+    """AP and ROC-AUC of all maps at once, read where the runs of equal scores end."""
+    pixels, positives = scores.shape[1], inside.sum(dim=1)
+    ordered, order = scores.sort(dim=1, descending=True)
+    hits = inside.gather(1, order).cumsum(dim=1)
+    retrieved = torch.arange(1, pixels + 1, device=scores.device)
+    ends = F.pad(ordered[:, 1:] != ordered[:, :-1], (0, 1), value=True)
+    passed = F.pad((hits * ends).cummax(dim=1).values, (1, 0))[:, :-1]
+    passed_all = F.pad((retrieved * ends).cummax(dim=1).values, (1, 0))[:, :-1]
+    gained, missed = (hits - passed) * ends, (retrieved - passed_all - hits + passed) * ends
+    nan, empty = scores.isnan().any(dim=1), positives == 0
+    precision = (gained * (hits.double() / retrieved)).sum(dim=1) / positives
+    area = (missed * (hits + passed)).sum(dim=1).double() / (2 * positives * (pixels - positives))
+    undefined = empty | (positives == pixels)
+    return precision.masked_fill(nan | empty, 0), area.masked_fill(nan, 0).masked_fill(undefined, torch.nan)
+
+
+def _within(inside: Tensor, tolerance: int) -> Tensor:
+    """``[B, H, W]`` bool grown by a disc of this radius in pixels, row offset by row offset."""
+    if tolerance < 0:
+        raise ValueError(f"tolerance must be a number of pixels, 0 or more, got {tolerance}")
+    grown, height = torch.zeros_like(inside), inside.shape[1]
+    for down in range(-tolerance, tolerance + 1):
+        reach = int((tolerance**2 - down**2) ** 0.5)
+        wide = F.max_pool2d(inside.half().unsqueeze(1), (1, 2 * reach + 1), 1, (0, reach)).squeeze(1) > 0
+        below, above = max(down, 0), max(-down, 0)
+        grown[:, below : height - above] |= wide[:, above : height - below]
+    return grown
+
+
+def _expect_frames(maps: Tensor, truth: Tensor) -> None:
+    if maps.shape != truth.shape or maps.ndim != 3:
+        raise ValueError(f"maps and truth must both be [B, H, W], got {list(maps.shape)} and {list(truth.shape)}")
