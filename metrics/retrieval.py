@@ -71,7 +71,7 @@ def retrieval_ranks(
         wanted["class"] = _of_equal_label(labels, images.device)
     found = {f"{way}_{kind}": torch.empty_like(own[:, 0]) for kind in wanted for way in ("i2a", "a2i")}
     for rows in (slice(start, min(start + block, count)) for start in range(0, count, block)):
-        strips = {"i2a": similarity(images[rows], audios), "a2i": similarity(images, audios[rows]).T.contiguous()}
+        strips = {"i2a": similarity(images[rows], audios), "a2i": similarity(images, audios[rows]).T}
         for way, strip in strips.items():
             if strip.shape != (rows.stop - rows.start, count):
                 raise ValueError(f"similarity must return one value per image and audio, got {list(strip.shape)}")
