@@ -98,7 +98,7 @@ def score_sample(
 
     Returns:
         :data:`NAMES`. NaN: ``ciou`` of an empty mask on empty truth, ``pixel_auc`` where the truth is empty or covers
-        everything, the four last of a canvas with a NaN pixel.
+        everything. The four last are 0 of a canvas with a NaN pixel, which predicts nothing.
     """
     rules = PROTOCOLS[protocol]
     rules = rules if alpha is None else rules._replace(alpha=alpha)
@@ -191,32 +191,31 @@ def confidence_of(maps: Sequence[tuple[Array, Range | None]], rules: Rules, size
 def pixel_ranking(canvas: Array, truth: Array) -> tuple[float, float]:
     """Average precision and ROC area of the pixels inside the truth, ranked by the canvas; equal pixels enter together.
 
-    The precision is 0 for empty truth. The area counts a tie as a half.
+    The precision is 0 for empty truth. The area counts a tie as a half, and is NaN for truth of one kind alone.
     """
-    if np.isnan(canvas).any():
-        return math.nan, math.nan
+    positives = int(np.sum(truth > 0))
+    negatives = truth.size - positives
+    if positives == 0 or np.isnan(canvas).any():
+        return 0.0, 0.0 if positives and negatives else math.nan
     order = np.argsort(-canvas.ravel(), kind="stable")
     scores, inside = canvas.ravel()[order], truth.ravel()[order] > 0
-    last = np.append(np.flatnonzero(np.diff(scores)), scores.size - 1)
+    last = np.append(np.flatnonzero(scores[1:] != scores[:-1]), scores.size - 1)
     hits, taken = np.cumsum(inside)[last], last + 1
-    positives, negatives = hits[-1], scores.size - hits[-1]
-    if positives == 0:
-        return 0.0, math.nan
     recall = np.append(0, hits / positives)
-    average_precision = float(np.sum(np.diff(recall) * hits / taken))
-    if negatives == 0:
-        return average_precision, math.nan
-    return average_precision, float(np.trapezoid(recall, np.append(0, (taken - hits) / negatives)))
+    area = np.trapezoid(recall, np.append(0, (taken - hits) / negatives)) if negatives else math.nan
+    return float(np.sum(np.diff(recall) * hits / taken)), float(area)
 
 
 def pointing(canvas: Array, truth: Array) -> float:
-    """Share of the pixels at the map's maximum that are inside the truth."""
+    """Share of the pixels at the map's maximum that are inside the truth; 0 where a NaN leaves none."""
     highest = canvas == canvas.max()
-    return float(np.mean(truth[highest] > 0)) if highest.any() else math.nan
+    return float(np.mean(truth[highest] > 0)) if highest.any() else 0.0
 
 
 def energy(canvas: Array, truth: Array) -> float:
-    """``sum(p * g) / sum(p)`` of the min-max map; of a constant one, ``mean(g)``."""
+    """``sum(p * g) / sum(p)`` of the min-max map; of a constant one, ``mean(g)``; 0 without a finite scale."""
+    if not np.isfinite(canvas).all():
+        return 0.0
     if canvas.max() == canvas.min():
         return float(np.mean(truth))
     shares = normalised(canvas, "minmax").astype(np.float64)
