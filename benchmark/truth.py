@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -102,22 +103,20 @@ class Truth:
         Raises:
             AvbenchError: if a sounding sample has no mask.
         """
-        import numpy as np
         import torch
-        from pycocotools.mask import decode
 
-        found = np.zeros((len(self.ids[rows]), CANVAS, CANVAS), dtype=np.uint8)
-        for place, (name, rle, sounds) in enumerate(
-            zip(self.ids[rows], self.rles[rows], self.sounding[rows], strict=True)
-        ):
-            if rle is None and sounds:
+        told = list(zip(self.ids[rows], self.rles[rows], self.sounding[rows], strict=True))
+        for name, rle, sounds in told:
+            if sounds and rle is None:
                 raise AvbenchError(
                     f"a mask of every sounding sample of {self.split} is asked for and {name} has none: add "
                     f"masks/{name}.png to the media and run again, or score by boxes"
                 )
-            if rle is not None:
-                found[place] = decode({"size": [CANVAS, CANVAS], "counts": rle.encode()})
-        return torch.from_numpy(found)
+        found = torch.zeros(len(told), CANVAS, CANVAS, dtype=torch.uint8)
+        given = [place for place, (_, rle, _) in enumerate(told) if rle is not None]
+        if given:
+            found[given] = _decoded([rle for _, rle, _ in told if rle is not None])
+        return found
 
 
 def truth_key(split: Split) -> str:
@@ -236,6 +235,16 @@ def _rle(path: Path) -> str:
     resized = Image.fromarray(sounding.astype(np.uint8)).resize((CANVAS, CANVAS), Image.Resampling.NEAREST)
     counts: bytes = encode(np.asfortranarray(resized))["counts"]
     return counts.decode()
+
+
+def _decoded(rles: Sequence[str]) -> Tensor:
+    import torch
+    from pycocotools.mask import decode
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools asks NumPy 2 in NumPy 1's way
+        masks = decode([{"size": [CANVAS, CANVAS], "counts": rle.encode()} for rle in rles])
+    return torch.from_numpy(masks).permute(2, 0, 1)
 
 
 def _no_mask(path: Path, problem: object) -> AvbenchError:
