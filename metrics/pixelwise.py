@@ -6,6 +6,7 @@ normalisation: it scores 0. So does any map on an empty truth, but for :func:`pi
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def pixel_average_precision(scores: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         scores: ``[B, N]`` or ``[B, H, W]`` floating, any scale; infinities are ranked, -0.0 equals 0.0.
-        labels: Same shape, true (or above 0) inside the truth.
+        labels: Same shape, true (or not 0) inside the truth.
 
     Returns:
         ``[B]`` float64 in [0, 1]; 0 where the map has a NaN or no pixel is inside.
@@ -78,7 +79,7 @@ def ranked_measures(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
         raise ValueError(f"scores and labels must both be [B, N] with at least one pixel, got {shapes}")
     cells = scores.detach().flatten(1)
     cells = cells if cells.dtype in (torch.float32, torch.float64) else cells.float()
-    inside = labels.flatten(1) > 0
+    inside = labels.flatten(1).bool()
     if cells.device.type == "cpu":  # numpy sorts a row in a tenth of the time of torch
         rows = zip(cells.numpy(), inside.numpy(), strict=True)
         found = torch.tensor([_ranked_row(*row) for row in rows], dtype=torch.float64).reshape(-1, 2)
@@ -110,9 +111,11 @@ def pointing_hit(maps: Tensor, truth: Tensor, *, tolerance: int = 0) -> Tensor:
         Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016, section 4.1.
     """
     _expect_frames(maps, truth)
-    inside = _within(truth > 0, tolerance).flatten(1)
-    peak = maps.flatten(1) == maps.amax(dim=(1, 2))[:, None]
-    return ((peak & inside).sum(dim=1).double() / peak.sum(dim=1)).nan_to_num(nan=0.0)
+    if tolerance < 0:
+        raise ValueError(f"tolerance must be a number of pixels, 0 or more, got {tolerance}")
+    inside = _within(truth > 0, tolerance) if tolerance else truth > 0
+    peak = maps == maps.flatten(1).amax(dim=1)[:, None, None]
+    return ((peak & inside).sum(dim=(1, 2)).double() / peak.sum(dim=(1, 2))).nan_to_num(nan=0.0)
 
 
 def energy_inside(maps: Tensor, truth: Tensor) -> Tensor:
@@ -134,11 +137,17 @@ def energy_inside(maps: Tensor, truth: Tensor) -> Tensor:
         Wang et al., Score-CAM, CVPR Workshops 2020, section 4.3 (with a truth of zeros and ones).
     """
     _expect_frames(maps, truth)
-    cells = maps.flatten(1).double()
-    low, high = cells.amin(dim=1, keepdim=True), cells.amax(dim=1, keepdim=True)
-    share = torch.where(high == low, torch.ones_like(cells), (cells - low) / (high - low))
-    energy = (share * truth.flatten(1)).sum(dim=1) / share.sum(dim=1)
-    return energy.masked_fill(~(high - low).isfinite().squeeze(1), 0)
+    low, high = (edge(maps.flatten(1), dim=1).double()[:, None, None] for edge in (torch.amin, torch.amax))
+    flat = high == low
+    share = (maps - low).add_(flat).div_(high - low + flat)
+    total = _total(share)
+    energy = _total(share.mul_(truth)) / total
+    return energy.masked_fill(~(high - low).isfinite().flatten(), 0)
+
+
+def _total(pixels: Tensor) -> Tensor:
+    """The sum of each frame, row by row, so that it is the same to the last bit in a batch of any size."""
+    return pixels.sum(dim=2).sum(dim=1)
 
 
 def _ranked_row(scores: NDArray[Any], inside: NDArray[np.bool_]) -> tuple[float, float]:
@@ -200,16 +209,21 @@ def _ranked_batch(scores: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _within(inside: Tensor, tolerance: int) -> Tensor:
-    """``[B, H, W]`` bool grown by a disc of this radius in pixels, row offset by row offset."""
-    if tolerance < 0:
-        raise ValueError(f"tolerance must be a number of pixels, 0 or more, got {tolerance}")
-    grown, height = torch.zeros_like(inside), inside.shape[1]
-    for down in range(-tolerance, tolerance + 1):
-        reach = int((tolerance**2 - down**2) ** 0.5)
-        wide = F.max_pool2d(inside.half().unsqueeze(1), (1, 2 * reach + 1), 1, (0, reach)).squeeze(1) > 0
+    """``[B, H, W]`` bool grown by a disc of this radius in pixels, one row offset at a time."""
+    height = inside.shape[1]
+    beside = torch.minimum(_steps_since(inside, tolerance), _steps_since(inside.flip(2), tolerance).flip(2))
+    grown = torch.zeros_like(inside)
+    for down in range(max(-tolerance, 1 - height), min(tolerance, height - 1) + 1):
         below, above = max(down, 0), max(-down, 0)
-        grown[:, below : height - above] |= wide[:, above : height - below]
+        near = beside[:, above : height - below] <= math.isqrt(tolerance**2 - down**2)
+        grown[:, below : height - above] |= near
     return grown
+
+
+def _steps_since(inside: Tensor, tolerance: int) -> Tensor:
+    """``[B, H, W]``: how many columns back the last true pixel of the row lies; above the tolerance if there is none."""
+    columns = torch.arange(inside.shape[2], device=inside.device)
+    return columns - columns.where(inside, -tolerance - 1).cummax(dim=2).values
 
 
 def _expect_frames(maps: Tensor, truth: Tensor) -> None:
