@@ -221,7 +221,7 @@ def _within(inside: Tensor, tolerance: int) -> Tensor:
 
 
 def _steps_since(inside: Tensor, tolerance: int) -> Tensor:
-    """``[B, H, W]``: how many columns back the last true pixel of the row lies; above the tolerance if there is none."""
+    """``[B, H, W]``: columns back to the last true pixel of the row; more than the tolerance if there is none."""
     columns = torch.arange(inside.shape[2], device=inside.device)
     return columns - columns.where(inside, -tolerance - 1).cummax(dim=2).values
 
