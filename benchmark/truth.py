@@ -103,6 +103,7 @@ class Truth:
         Raises:
             AvbenchError: if a sounding sample has no mask.
         """
+        import numpy as np
         import torch
 
         told = list(zip(self.ids[rows], self.rles[rows], self.sounding[rows], strict=True))
@@ -112,11 +113,11 @@ class Truth:
                     f"a mask of every sounding sample of {self.split} is asked for and {name} has none: add "
                     f"masks/{name}.png to the media and run again, or score by boxes"
                 )
-        found = torch.zeros(len(told), CANVAS, CANVAS, dtype=torch.uint8)
+        found = np.zeros((len(told), CANVAS, CANVAS), dtype=np.uint8)
         given = [place for place, (_, rle, _) in enumerate(told) if rle is not None]
         if given:
             found[given] = _decoded([rle for _, rle, _ in told if rle is not None])
-        return found
+        return torch.from_numpy(found)
 
 
 def truth_key(split: Split) -> str:
@@ -237,14 +238,13 @@ def _rle(path: Path) -> str:
     return counts.decode()
 
 
-def _decoded(rles: Sequence[str]) -> Tensor:
-    import torch
+def _decoded(rles: Sequence[str]) -> NDArray[np.uint8]:
     from pycocotools.mask import decode
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools asks NumPy 2 in NumPy 1's way
-        masks = decode([{"size": [CANVAS, CANVAS], "counts": rle.encode()} for rle in rles])
-    return torch.from_numpy(masks).permute(2, 0, 1)
+        masks: NDArray[np.uint8] = decode([{"size": [CANVAS, CANVAS], "counts": rle.encode()} for rle in rles])
+    return masks.transpose(2, 0, 1)
 
 
 def _no_mask(path: Path, problem: object) -> AvbenchError:
