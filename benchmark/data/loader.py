@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from avbench.data.audio_modes import AudioMode, swap_partners
+from avbench.data.audio_modes import AudioMode, audio_sources
 from avbench.data.batches import Decoded, RawBatch, hear, present, stream
 from avbench.data.decoding import AUDIO_RATE, decode_image
 from avbench.data.splits import Sample, Split
@@ -24,7 +24,7 @@ class LoaderOptions:
     Attributes:
         batch_size: samples in a batch; the last one may be smaller.
         workers: decoding processes; 0 decodes in the caller's.
-        audio_mode: ``true``, ``silent``, ``noise`` or ``swapped``.
+        audio_mode: what is heard in the place of each sample's sound, ``true`` being that sound.
         audio_rate: Hz to which sounds are resampled; None keeps each file's own, as most official loaders do.
     """
 
@@ -62,8 +62,9 @@ def iterate_batches(
         wherever the rate changes.
 
     Raises:
-        AvbenchError: for a sample that cannot be decoded, after the batches before it were yielded.
-        UsageError: where the split has no media, or sounds cannot be swapped.
+        AvbenchError: for a sample that cannot be decoded, after the batches before it were yielded; for an audio mode
+            that finds no other sound.
+        UsageError: where the split has no media.
     """
     if not split.has_media and not {"image", "audio"}.isdisjoint(needs):
         raise UsageError(f"the split {split.name} was given without media: pass --data with frames/ and audio/ in it")
@@ -81,8 +82,7 @@ class _Decoder:
         self, samples: tuple[Sample, ...], *, windows: tuple[Window, ...], image: bool, options: LoaderOptions
     ) -> None:
         self.samples, self.windows, self.image, self.options = samples, windows, image, options
-        swapped = windows and options.audio_mode == "swapped"
-        self.partners = swap_partners(samples) if swapped else range(len(samples))
+        self.partners = audio_sources(samples, options.audio_mode) if windows else range(len(samples))
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -191,7 +191,7 @@ def test_partial_results_say_so_in_the_table(capsys, tiny_run, tiny_set):
     assert "Partial results cover less than the split and are not to be ranked." in shown
 
 
-@pytest.mark.parametrize("mode", ["silent", "noise", "swapped"])
+@pytest.mark.parametrize("mode", ["silent", "noise", "quiet-noise", "offscreen", "swapped"])
 def test_altered_audio_is_another_result(capsys, tiny_run, mode):
     _, true = run_json(capsys, *tiny_run)
     _, altered = run_json(capsys, *tiny_run, "--audio", mode)
