@@ -331,9 +331,33 @@ def test_a_nan_cell_leaves_nothing_to_rank():
     assert math.isnan(found["confidence"])
 
 
+@pytest.mark.parametrize("batch", [1, 4], ids=["single-videos", "four-videos"])
+def test_masks_agree_with_avsbench_s_evaluator(goldens, shared, monkeypatch, batch):
+    _, arrays, _, _ = goldens
+    logits = arrays["avs_logits28"].repeat(8, axis=1).repeat(8, axis=2)[:20]
+    maps = 1 / (1 + np.exp(-logits))
+    folder = shared / "goldens"
+    monkeypatch.syspath_prepend(str(folder / "tools"))
+    rule = json.loads((folder / "goldens" / "eval_inputs.json").read_text(encoding="utf-8"))["masks"]
+    truths = importlib.import_module("make_eval_inputs").masks(rule)[:20].astype(np.float64)
+    found = [oracle.mask_iou(one > 0.5, truth) for one, truth in zip(maps, truths, strict=True)]
+    assert found == pytest.approx(arrays["avsbench_per_frame_iou/iou"][:20], abs=1e-6)
+    curves = np.stack([oracle.f_curve(one, truth) for one, truth in zip(maps, truths, strict=True)])
+    best = []
+    for start in range(0, 20, 5 * batch):
+        kept = [row for row in range(start, start + 5 * batch) if truths[row].any()]
+        best.append(curves[kept].mean(axis=0).max() if kept else 0)
+    expected = arrays[f"avsbench_s4_batch{batch}/f_score"]
+    assert best == pytest.approx(expected[: len(best)], abs=1e-6)
+
+
 def test_avsbench_predicts_above_the_middle_of_the_range():
     native, truth = np.array([[0.0, 1.0], [2.0, 1.5]]), np.array([[0.0, 1.0], [1.0, 1.0]])
-    assert oracle.score_sample(native, truth, "avsbench")["ciou"] == pytest.approx(2 / 3)
+    found = oracle.score_sample(native, truth, "avsbench")
+    assert found["iou"] == pytest.approx(2 / 3, abs=1e-6)
+    # thresholds up to .5 take three right pixels and above 0 nothing else; the last takes one
+    assert found["f_curve"][[0, 1, 127, 254]] == pytest.approx([0.975 / 1.225, 1, 1, 1.3 / 3 / (0.3 + 1 / 3)])
+    assert oracle.score_sample(native, truth * 0, "avsbench")["iou"] == pytest.approx(0.5)
 
 
 def test_a_constant_map_stays_constant_under_common_alone():

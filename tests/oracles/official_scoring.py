@@ -17,12 +17,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
-Range = tuple[float, float]
+Pair = tuple[float, float]
+Ranged = tuple[Array, Pair | None]
 Resize = tuple[str, bool]
 """Mode and ``align_corners``."""
 
 NAMES = ("ciou", "ciou_adap", "confidence", "pixel_ap", "pixel_auc", "pointing", "energy")
-"""What :func:`score_sample` gives, in this order."""
+"""What :func:`score_sample` gives against boxes, in this order; against masks, ``iou``, ``f_curve``, ``confidence``."""
 
 
 class Rules(NamedTuple):
@@ -51,6 +52,8 @@ class Rules(NamedTuple):
     """``resize`` on the splits of VGG-SS, where it is another."""
     success: str = ">="
     """Between a cIoU and 0.5."""
+    masks: bool = False
+    """Whether the truth is a mask, scored by AVSBench's measures."""
 
 
 HALF_PIXEL, ALIGNED = ("bilinear", False), ("bilinear", True)
@@ -68,7 +71,7 @@ PROTOCOLS: dict[str, Rules] = {
     "fnac-b": Rules(CUBIC, fusion="maps", prior_resize=ALIGNED),
     "alignment": Rules(ALIGNED, "double negation", operator=">", fusion="maps", but_on_vggss=HALF_PIXEL),
     "jsa": Rules(CUBIC, threshold="absolute", at=0.6, fusion="maps"),
-    "avsbench": Rules(CUBIC, threshold="absolute", operator=">"),
+    "avsbench": Rules(CUBIC, "minmax", "absolute", operator=">", fusion="maps", confidence_resize=None, masks=True),
 }
 """The protocols by the names that they have in the package."""
 
@@ -78,17 +81,17 @@ def score_sample(
     truth: Array,
     protocol: str,
     *,
-    score_range: Range | None = None,
+    score_range: Pair | None = None,
     prior: Array | None = None,
-    prior_range: Range | None = None,
+    prior_range: Pair | None = None,
     split: str = "vggss",
     alpha: float | None = None,
-) -> dict[str, float]:
-    """Everything that is measured of one map under one protocol.
+) -> dict[str, Any]:
+    """Everything that is measured of one map ``[h, w]`` against one truth ``[H, W]`` under one protocol.
 
     Args:
-        native: ``[h, w]``, raw scores as the method gives them.
-        truth: ``[H, W]`` float64 in [0, 1].
+        native: Raw scores as the method gives them.
+        truth: Float64 in [0, 1].
         protocol: One of :data:`PROTOCOLS`.
         score_range: What the method's maps can reach at either end; None where it states none.
         prior: ``[h', w']``, a second map to fuse in.
@@ -97,58 +100,56 @@ def score_sample(
         alpha: Weight of the first map, instead of the protocol's.
 
     Returns:
-        :data:`NAMES`. NaN: ``ciou`` of an empty mask on empty truth, ``pixel_auc`` where the truth is empty or covers
-        everything. The four last are 0 of a canvas with a NaN pixel, which predicts nothing.
+        :data:`NAMES`, floats. NaN: ``ciou`` of an empty mask on empty truth, ``pixel_auc`` where the truth is empty or
+        covers everything. The four last are 0 for a map with a NaN pixel, which predicts nothing.
     """
-    rules = PROTOCOLS[protocol]
-    rules = rules if alpha is None else rules._replace(alpha=alpha)
+    rules = PROTOCOLS[protocol] if alpha is None else PROTOCOLS[protocol]._replace(alpha=alpha)
     if rules.but_on_vggss and split.startswith("vggss"):
         rules = rules._replace(resize=rules.but_on_vggss)
     if prior is not None and rules.fusion is None:
         raise ValueError(f"{protocol} scores single maps")
     maps = [(native, score_range)] if prior is None else [(native, score_range), (prior, prior_range)]
-    canvas = canvas_of(maps, rules, truth.shape)
-    average_precision, area = pixel_ranking(canvas, truth)
+    ranked, canvas = canvas_of(maps, rules, truth.shape)
+    if rules.masks:
+        found = {"iou": mask_iou(mask_of(canvas, rules), truth), "f_curve": f_curve(canvas, truth)}
+        return {**found, "confidence": confidence_of(maps, rules, truth.shape)}
+    average_precision, area = pixel_ranking(ranked, truth)
     return {
         "ciou": ciou(mask_of(canvas, rules), truth),
         "ciou_adap": ciou(canvas > adaptive_threshold(canvas, truth), truth),
         "confidence": confidence_of(maps, rules, truth.shape),
         "pixel_ap": average_precision,
         "pixel_auc": area,
-        "pointing": pointing(canvas, truth),
-        "energy": energy(canvas, truth),
+        "pointing": pointing(ranked, truth),
+        "energy": energy(ranked, truth),
     }
 
 
 def score_set(
-    natives: Array,
-    truths: Array,
-    protocols: Iterable[str],
-    score_range: Range | None = None,
-    *,
-    split: str = "vggss",
+    natives: Array, truths: Array, protocols: Iterable[str], score_range: Pair | None = None, *, split: str = "vggss"
 ) -> dict[str, dict[str, Array]]:
-    """:func:`score_sample` of each of ``[n, h, w]`` maps under each protocol: by protocol and name, ``[n]`` float64."""
+    """:func:`score_sample` of each of ``[n, h, w]`` maps, n above 0: by protocol and name, ``[n]`` float64."""
     found = {}
     for protocol in protocols:
         rows = [
             score_sample(native, truth, protocol, score_range=score_range, split=split)
             for native, truth in zip(natives, truths, strict=True)
         ]
-        found[protocol] = {name: np.array([row[name] for row in rows], dtype=np.float64) for name in NAMES}
+        found[protocol] = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return found
 
 
-def canvas_of(maps: Sequence[tuple[Array, Range | None]], rules: Rules, size: tuple[int, ...]) -> Array:
-    """The map that a protocol compares with its threshold: resized, placed, normalised, fused."""
-    (first, first_range), *second = maps
-    canvas = _scores(first, first_range, rules, rules.resize, size)
-    for prior, prior_range in second:
-        other = _scores(prior, prior_range, rules, rules.prior_resize or rules.resize, size)
-        if rules.fusion == "maps":
-            canvas, other = normalised(canvas, rules.normalise), normalised(other, rules.normalise)
-        canvas = _mixed(canvas, other, rules.alpha)
-    return normalised(canvas, rules.normalise)
+def canvas_of(maps: Sequence[Ranged], rules: Rules, size: tuple[int, ...]) -> tuple[Array, Array]:
+    """The map as it is ranked, before its last normalisation, and as the protocol compares it with its threshold."""
+    how = [rules.resize, rules.prior_resize or rules.resize]
+    wide = [resized(maps[i][0], how[i], size, keep_constant=rules.keep_constant) for i in range(len(maps))]
+    scores = [_scores(wide[i], maps[i][1], rules) for i in range(len(maps))]
+    if len(maps) == 1:
+        return wide[0], normalised(scores[0], rules.normalise)
+    if rules.fusion == "maps":
+        scores = [normalised(one, rules.normalise) for one in scores]
+    mixed = _mixed(scores[0], scores[1], rules.alpha)
+    return mixed, normalised(mixed, rules.normalise)
 
 
 def mask_of(canvas: Array, rules: Rules) -> Array:
@@ -175,14 +176,11 @@ def ciou(mask: Array, truth: Array) -> float:
     return float(np.sum(predicted * truth) / union) if union else math.nan
 
 
-def confidence_of(maps: Sequence[tuple[Array, Range | None]], rules: Rules, size: tuple[int, ...]) -> float:
+def confidence_of(maps: Sequence[Ranged], rules: Rules, size: tuple[int, ...]) -> float:
     """The mean of the top quarter of the pixels of the placed map, of both mixed where both have a range."""
     used = maps if all(score_range for _, score_range in maps) else maps[:1]
-    how = [rules.resize, rules.prior_resize or rules.resize]
-    placed = [
-        _placed(resized(native, rules.confidence_resize or own, size, keep_constant=rules.keep_constant), score_range)
-        for (native, score_range), own in zip(used, how, strict=False)
-    ]
+    how = rules.confidence_resize or rules.resize
+    placed = [_placed(resized(native, how, size, keep_constant=rules.keep_constant), ends) for native, ends in used]
     canvas = placed[0] if len(placed) == 1 else _mixed(placed[0], placed[1], rules.alpha)
     with np.errstate(invalid="ignore"):
         return float(np.mean(np.sort(canvas.flatten())[-canvas.size // 4 :]))
@@ -222,6 +220,24 @@ def energy(canvas: Array, truth: Array) -> float:
     return float(np.sum(shares * truth) / np.sum(shares))
 
 
+def mask_iou(mask: Array, truth: Array) -> float:
+    """AVSBench's IoU of a frame; of one with empty truth, the share of its pixels left empty."""
+    if np.sum(truth) == 0:
+        return float(np.sum(~mask) / (mask.size + 1e-7))
+    return float(np.sum(mask * truth) / (np.sum(np.maximum(mask, truth)) + 1e-7))
+
+
+def f_curve(canvas: Array, truth: Array) -> Array:
+    """AVSBench's F at 255 thresholds from 0 to 1, beta^2 = 0.3: ``[255]``, zeros for empty truth."""
+    curve, area = np.zeros(255), np.sum(truth)
+    for k, threshold in enumerate((np.arange(255) / 254).astype(np.float32)):
+        predicted = canvas >= threshold
+        hits = np.sum(predicted * truth)
+        precision, recall = hits / (np.sum(predicted) + 1e-20), hits / (area + 1e-20)
+        curve[k] = 1.3 * precision * recall / (0.3 * precision + recall) if hits else 0
+    return curve
+
+
 def resized(native: Array, how: Resize, size: tuple[int, ...], *, keep_constant: bool = False) -> Array:
     """The map on the canvas; one of that size already as it is."""
     if native.shape == tuple(size):
@@ -229,12 +245,8 @@ def resized(native: Array, how: Resize, size: tuple[int, ...], *, keep_constant:
     if keep_constant and native.max() == native.min():
         return np.full(size, native.flat[0])
     mode, align_corners = how
-    wide = torch.nn.functional.interpolate(
-        torch.from_numpy(np.ascontiguousarray(native))[None, None],
-        size=tuple(size),
-        mode=mode,
-        align_corners=align_corners,
-    )
+    cells = torch.from_numpy(np.ascontiguousarray(native))[None, None]
+    wide = torch.nn.functional.interpolate(cells, size=tuple(size), mode=mode, align_corners=align_corners)
     found: Array = wide[0, 0].numpy()
     return found
 
@@ -253,14 +265,13 @@ def normalised(canvas: Array, how: str) -> Array:
     return stretched
 
 
-def _scores(native: Array, score_range: Range | None, rules: Rules, how: Resize, size: tuple[int, ...]) -> Array:
-    canvas = resized(native, how, size, keep_constant=rules.keep_constant)
+def _scores(canvas: Array, score_range: Pair | None, rules: Rules) -> Array:
     if not rules.affine:
         return canvas
     return _placed(canvas, score_range) if score_range else normalised(canvas, "minmax")
 
 
-def _placed(canvas: Array, score_range: Range | None) -> Array:
+def _placed(canvas: Array, score_range: Pair | None) -> Array:
     if score_range is None:
         return canvas
     low, high = score_range
@@ -314,9 +325,7 @@ def iauc(names: Sequence[str], values: ArrayLike) -> float:
     return success_auc(np.nan_to_num(worst, nan=0.0))
 
 
-def precision_recall(
-    confidence: Array, values: Array, n_boxes: Array, *, gamma: float, delta: float
-) -> tuple[float, float]:
+def precision_recall(confidence: Array, values: Array, n_boxes: Array, *, gamma: float, delta: float) -> Pair:
     """Precision and recall at one threshold; 1 for nothing of nothing."""
     sounding, detected = n_boxes > 0, confidence >= delta
     hits = int(np.sum(sounding & detected & (values >= gamma)))
@@ -350,9 +359,7 @@ def official_f1_list(confidence: ArrayLike, values: ArrayLike, n_boxes: ArrayLik
     return [f1_of(*precision_recall(*arrays, gamma=gamma, delta=delta)) for delta in thresholds]
 
 
-def full_curve(
-    confidence: ArrayLike, values: ArrayLike, n_boxes: ArrayLike, gamma: float = 0.5
-) -> list[tuple[float, float]]:
+def full_curve(confidence: ArrayLike, values: ArrayLike, n_boxes: ArrayLike, gamma: float = 0.5) -> list[Pair]:
     """Precision and recall at every distinct confidence from above, NaN left out: one pass over the samples each."""
     arrays = _columns(confidence, values, n_boxes)
     thresholds = np.unique(arrays[0][~np.isnan(arrays[0])])[::-1]
