@@ -113,7 +113,7 @@ class Accumulator:
             missing = expected[~torch.isin(expected, ascending)].tolist()
             beyond = ascending[ascending >= count].tolist()
             raise ValueError(
-                f"the values of {count} samples must all be given, got {_some(missing)} missing and {_some(beyond)} beyond"
+                f"all of {count} samples must have values, got {_some(missing)} missing and {_some(beyond)} beyond them"
             )
         return {name: column[order] for name, column in self._joined_columns().items()}
 

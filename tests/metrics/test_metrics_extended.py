@@ -1,26 +1,25 @@
-import json
 import math
+import operator
 
-import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from avbench.metrics.extended import (
     aggregate_extended,
+    always_detecting_f1,
     average_precision,
     average_precision_official,
-    f1,
+    detection_counts,
+    detection_summary,
     max_f1,
     max_f1_official,
+    max_f1_printed,
     precision_recall,
 )
 
-FORMS = {
-    ("ap", "full_curve_no_interpolation"): average_precision,
-    ("ap", "official_subsampled"): average_precision_official,
-    ("max_f1", "full"): max_f1,
-    ("max_f1", "official_ten_thresholds"): max_f1_official,
-}
+COMPARE = {">=": operator.ge, ">": operator.gt}
 
 
 def tensors(confidence, ciou, boxes) -> dict[str, torch.Tensor]:
@@ -36,15 +35,55 @@ def tensors(confidence, ciou, boxes) -> dict[str, torch.Tensor]:
 MIXED = tensors([0.9, 0.8, 0.7, 0.1], [0.0, 0.9, 0.2, 0.0], [0, 1, 1, 0])
 
 
-def curve(samples, *thresholds: float) -> list[list[float]]:
+def curve(samples, *thresholds: float, **options) -> list[list[float]]:
     at = torch.tensor(thresholds, dtype=torch.float64)
-    return [values.tolist() for values in precision_recall(**samples, at=at)]
+    return [values.tolist() for values in precision_recall(**samples, at=at, **options)]
+
+
+def counts(samples, *thresholds: float, **options) -> list[list[int]]:
+    at = torch.tensor(thresholds, dtype=torch.float64)
+    return [values.tolist() for values in detection_counts(**samples, at=at, **options)]
 
 
 def test_precision_and_recall_by_hand():
     precision, recall = curve(MIXED, 1.0, 0.9, 0.8, 0.7, 0.1)
     assert precision == [1, 0, 1 / 2, 1 / 3, 1 / 4]
     assert recall == [0, 0, 1 / 2, 1, 1], "found in the wrong place is no false negative"
+
+
+def test_counts_by_hand():
+    assert counts(MIXED, 1.0, 0.9, 0.8, 0.7, 0.1) == [[0, 0, 1, 1, 1], [0, 1, 1, 2, 3], [2, 2, 1, 0, 0]]
+
+
+def test_the_paper_prints_its_counts_with_strict_operators():
+    assert counts(MIXED, 0.9, 0.8, 0.7, operator=">") == [[0, 0, 1], [0, 1, 1], [2, 2, 1]]
+    half = tensors([0.9, 0.8], [0.5, 0.6], [1, 1])
+    assert counts(half, 0.8) == [[2], [0], [0]]
+    assert counts(half, 0.8, operator=">") == [[0], [1], [1]]
+    assert curve(half, 0.8, operator=">") == [[0], [0]]
+    with pytest.raises(ValueError, match="operator must be '>=' or '>', got '<'"):
+        counts(half, 0.8, operator="<")
+
+
+def test_the_envelope_by_hand():
+    # precision falls with recall in the first, and rises from 1/2 to 2/3 in the second
+    assert average_precision(**MIXED, envelope=True) == average_precision(**MIXED)
+    late = tensors([0.9, 0.8, 0.7], [0.0, 0.9, 0.9], [0, 1, 1])
+    assert average_precision(**late).item() == pytest.approx(1 / 2 * 1 / 2 + 2 / 3 * 1 / 2, abs=1e-15)
+    assert average_precision(**late, envelope=True).item() == pytest.approx(2 / 3, abs=1e-15)
+
+
+def test_overlaps_are_compared_in_double_precision():
+    ciou = torch.tensor([0.3, 0.7], dtype=torch.float32)  # a little above 0.3, a little below 0.7
+    samples = {**tensors([0.9, 0.8], [0, 0], [1, 1]), "ciou": ciou}
+    assert [average_precision(**samples, success=at).item() for at in (0.3, 0.5, 0.7)] == [1, 0.5, 0]
+
+
+def test_the_print_has_one_decimal_of_a_percent():
+    samples = tensors([math.nan, 0.5, 0.4], [0.9, 0.9, 0.0], [1, 1, 0])
+    assert max_f1_official(**samples).item() == pytest.approx(2 / 3, abs=1e-15)
+    assert max_f1_printed(**samples).item() == 0.667
+    assert max_f1_printed(**MIXED).item() == 0.5
 
 
 def test_the_paper_forms_by_hand():
@@ -89,6 +128,12 @@ def test_several_nan_confidences_give_the_official_curve_a_first_point_of_precis
     assert average_precision_official(**samples).item() == 1
 
 
+def test_infinite_confidences_are_numbers():
+    samples = tensors([math.inf, math.inf, 0.5, -math.inf], [0.9, 0.0, 0.9, 0.9], [1, 0, 1, 1])
+    assert counts(samples, math.inf, 0.5, -math.inf) == [[1, 2, 3], [1, 1, 1], [2, 1, 0]]
+    assert average_precision(**samples).item() == pytest.approx((1 / 2 + 2 / 3 + 3 / 4) / 3, abs=1e-15)
+
+
 def test_an_overlap_that_is_no_number_fails():
     samples = tensors([0.9, 0.8], [math.nan, 0.8], [1, 1])
     assert curve(samples, 0.9, 0.8) == [[0, 0.5], [0, 1]]
@@ -126,8 +171,20 @@ def test_detecting_everything_bounds_max_f1_from_below(locacc, expected):
     confidence = torch.full((500,), 0.5).double()
     samples = {"confidence": confidence, "ciou": ciou, "sounding": torch.arange(500) < 250}
     assert max_f1(**samples).item() == pytest.approx(expected, abs=5e-5)
+    bound = always_detecting_f1(locacc / 250, 250, 250)
+    assert max_f1(**samples).item() == pytest.approx(bound, abs=1e-15)
     samples["confidence"] = torch.rand(500, generator=made).double()
-    assert max_f1(**samples) >= max_f1_official(**samples) >= expected - 5e-5
+    assert max_f1(**samples) >= max_f1_official(**samples) >= bound - 1e-12
+
+
+def test_always_detecting_by_hand():
+    assert always_detecting_f1(0.5, 10, 10) == 0.4
+    assert always_detecting_f1(0.5, 10, 0) == pytest.approx(2 / 3, abs=1e-15)
+    assert always_detecting_f1(0, 10, 10) == always_detecting_f1(1, 0, 10) == 0
+    assert math.isnan(always_detecting_f1(1, 0, 0))
+    for wrong in ((1.5, 1, 1), (math.nan, 1, 1), (0.5, -1, 1)):
+        with pytest.raises(ValueError, match=r"locacc must be in \[0, 1\] and counts 0 or more"):
+            always_detecting_f1(*wrong)
 
 
 def test_only_the_order_of_confidences_matters():
@@ -136,7 +193,7 @@ def test_only_the_order_of_confidences_matters():
     assert aggregate_extended(**moved) == aggregate_extended(**samples)
     order = torch.randperm(300)
     shuffled = {name: values[order] for name, values in samples.items()}
-    assert aggregate_extended(**shuffled) == pytest.approx(aggregate_extended(**samples), abs=1e-14)
+    assert aggregate_extended(**shuffled) == aggregate_extended(**samples)
 
 
 def test_float32_confidences_are_compared_exactly():
@@ -153,117 +210,135 @@ def test_shapes_that_differ_are_refused():
 def made_samples(count: int, *, seed: int) -> dict[str, torch.Tensor]:
     """Samples with heavy ties, a few NaN overlaps, and overlaps at the success threshold."""
     made = torch.Generator().manual_seed(seed)
-    ciou = torch.randint(0, 11, (count,), generator=made).double() / 10
+    ciou = torch.randint(0, 21, (count,), generator=made).double() / 20
     ciou[::17] = math.nan
     confidence = torch.randint(0, max(2, count // 3), (count,), generator=made).double() / 8
     return {"confidence": confidence, "ciou": ciou, "sounding": torch.rand(count, generator=made) < 0.6}
 
 
-def counted(rows: list[tuple[float, float, bool]], threshold: float) -> tuple[float, float]:
-    """Precision and recall, one sample after another."""
+def counted(rows, threshold: float, success: float = 0.5, compare=operator.ge) -> tuple[int, int, int]:
+    """Hits, wrong and missed ones, one sample after another."""
     hits = wrong = missed = 0
     for sure, overlap, sounds in rows:
-        if sure >= threshold and sounds and overlap >= 0.5:
+        if compare(sure, threshold) and sounds and compare(overlap, success):
             hits += 1
-        elif sure >= threshold:
+        elif compare(sure, threshold):
             wrong += 1
         elif sounds:
             missed += 1
+    return hits, wrong, missed
+
+
+def shares(hits: int, wrong: int, missed: int) -> tuple[float, float]:
     precision = hits / (hits + wrong) if hits + wrong else 1.0
     return precision, hits / (hits + missed) if hits + missed else 1.0
 
 
-def looped(rows: list[tuple[float, float, bool]]) -> dict[str, float]:
-    """The four numbers from the formulas, by loops."""
+def looped(rows: list[tuple[float, float, bool]], success: float) -> dict[str, float]:
+    """The numbers from the formulas, by loops."""
     ascending = sorted(row[0] for row in rows)
     count = len(rows)
 
+    def point(threshold: float) -> tuple[float, float]:
+        return shares(*counted(rows, threshold, success))
+
     def harmonic(threshold: float) -> float:
-        precision, recall = counted(rows, threshold)
+        precision, recall = point(threshold)
         return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
-    area = before = 0.0
-    for threshold in sorted(set(ascending), reverse=True):
-        precision, recall = counted(rows, threshold)
-        area += precision * (recall - before)
-        before = recall
-    points = [counted(rows, t) for t in ascending[:-1][::-1][:: max(1, count // 200)]]
+    full = [(0.0, 0.0), *map(point, sorted(set(ascending), reverse=True))]
+    steps = [(k, full[k][1] - full[k - 1][1]) for k in range(1, len(full))]
+    points = [point(t) for t in ascending[:-1][::-1][:: max(1, count // 200)]]
     official = 0.0
     for k in range(len(points) - 1):
         official += max(p for p, _ in points[k:]) * (points[k + 1][1] - points[k][1])
     return {
-        "ap": area,
+        "ap": sum(full[k][0] * step for k, step in steps),
+        "envelope": sum(max(p for p, _ in full[k:]) * step for k, step in steps),
         "max_f1": max(map(harmonic, ascending)),
         "ap_official": official,
         "max_f1_official": max(map(harmonic, ascending[:: max(1, count // 10)])),
+        "printed": max(float(f"{100 * harmonic(t):.1f}") for t in ascending[:: max(1, count // 10)]) / 100,
     }
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 9, 10, 11, 25, 60, 199, 200, 401, 612])
-def test_agrees_with_a_loop(count):
+def as_rows(samples) -> list[tuple[float, float, bool]]:
+    return list(zip(*(values.tolist() for values in samples.values()), strict=True))
+
+
+@pytest.mark.parametrize("success", [0.3, 0.5, 0.75])
+@pytest.mark.parametrize("count", [1, 2, 3, 9, 10, 11, 25, 60, 199, 200, 401])
+def test_agrees_with_a_loop(count, success):
     samples = made_samples(count, seed=count)
-    rows = list(zip(*(values.tolist() for values in samples.values()), strict=True))
-    assert aggregate_extended(**samples) == pytest.approx(looped(rows), abs=1e-12)
+    found = detection_summary(**samples, success=success)
+    found["envelope"] = average_precision(**samples, success=success, envelope=True).item()
+    found["printed"] = max_f1_printed(**samples, success=success).item()
+    assert found == pytest.approx(looped(as_rows(samples), success), abs=1e-12)
 
 
-def from_case(inputs) -> dict[str, torch.Tensor]:
-    if "rule" in inputs:  # the rule is spelt out in the example
-        n = inputs["n"]
-        return tensors(
-            [((37 * i) % n) / n for i in range(n)],
-            [((13 * i) % 10) / 10 if i % 2 == 0 else 0 for i in range(n)],
-            [1 - i % 2 for i in range(n)],
-        )
-    return tensors(inputs["conf"], inputs["ciou"], inputs["n_boxes"])
+def test_the_summary_is_what_the_single_measures_are():
+    measures = {
+        "ap": average_precision,
+        "max_f1": max_f1,
+        "ap_official": average_precision_official,
+        "max_f1_official": max_f1_official,
+    }
+    samples = made_samples(321, seed=9)
+    for success in (0.3, 0.5):
+        alone = {name: measure(**samples, success=success).item() for name, measure in measures.items()}
+        assert detection_summary(**samples, success=success) == alone
+    assert aggregate_extended(**samples) == alone
 
 
-@pytest.mark.parametrize(("metric", "variant"), FORMS)
-def test_agrees_with_the_worked_examples(examples, metric, variant):
-    for case in examples(metric, variant):
-        found = FORMS[metric, variant](**from_case(case["inputs"])).item()
-        assert found == pytest.approx(case["expected"][metric], abs=1e-12), case["id"]
+AWKWARD = st.sampled_from([-math.inf, -1.0, -0.0, 0.0, 0.25, 0.5, 0.75, 1.0, math.inf, math.nan])
+OVERLAPS = st.sampled_from([0.0, 0.3, 0.5, math.nextafter(0.5, 0), 0.75, 1.0, math.nan])
+ROWS = st.lists(st.tuples(AWKWARD, OVERLAPS, st.booleans()), min_size=1, max_size=12)
 
 
-def test_curves_agree_with_the_worked_examples(examples):
-    for case in examples("precision_recall", "ge_ge"):
-        given = case["inputs"]
-        at = torch.tensor([given["delta"]], dtype=torch.float64)
-        samples = tensors(given["conf"], given["ciou"], given["n_boxes"])
-        precision, recall = precision_recall(**samples, at=at, success=given["gamma"])
-        found = {"precision": precision.item(), "recall": recall.item(), "f1": f1(precision, recall).item()}
-        assert found == pytest.approx({key: case["expected"][key] for key in found}, abs=1e-12), case["id"]
+@given(rows=ROWS, compare=st.sampled_from([">=", ">"]), success=st.sampled_from([0.3, 0.5, 0.75]))
+@settings(max_examples=50, deadline=None)
+def test_counts_agree_with_a_loop_on_awkward_input(rows, compare, success):
+    samples = tensors(*zip(*rows, strict=True))
+    at = [row[0] for row in rows]
+    expected = [counted(rows, t, success, COMPARE[compare]) for t in at]
+    assert list(zip(*counts(samples, *at, success=success, operator=compare), strict=True)) == expected
+    found = zip(*curve(samples, *at, success=success, operator=compare), strict=True)
+    assert list(found) == [shares(*point) for point in expected]
 
 
-@pytest.fixture(scope="module")
-def official(shared):
-    """Summaries and per-sample values of the official evaluator on made-up values and on maps."""
-    folder = shared / "goldens" / "goldens"
-    runs = json.loads((folder / "evaluators.json").read_text(encoding="utf-8"))["evaluators"]
-    with np.load(folder / "evaluators.npz") as stored:
-        names = [name for name in stored.files if name.startswith("slavc_")]
-        return runs, {name: torch.from_numpy(stored[name]) for name in names}
+@given(rows=ROWS)
+@settings(max_examples=50, deadline=None)
+def test_bounds_hold_on_awkward_input(rows):
+    samples = tensors(*zip(*rows, strict=True))
+    found = detection_summary(**samples)
+    assert all(0 <= value <= 1 for value in found.values())
+    assert average_precision(**samples, envelope=True).item() >= found["ap"] - 1e-15
+    sounding = samples["sounding"]
+    if not samples["confidence"].isnan().any():
+        rate = (samples["ciou"][sounding] >= 0.5).double().mean().nan_to_num().item()
+        bound = always_detecting_f1(rate, int(sounding.sum()), int((~sounding).sum()))
+        assert found["max_f1"] >= found["max_f1_official"] >= bound - 1e-12
+    recall = precision_recall(**samples, at=samples["confidence"].sort(descending=True).values.nan_to_num(math.inf))[1]
+    assert (recall.diff() >= 0).all()
 
 
-KINDS = ("av", "obj", "av_obj_alpha0.4", "av_obj_alpha0.9")
-SETS = [f"{group}_{mode}" for group in ("vggss", "flickr_extended") for mode in ("fixed", "relative")]
-RUNS = ["slavc_formulas_10316", *(f"slavc_{name}_{kind}" for name in SETS for kind in KINDS)]
+def test_agrees_with_scikit_learn_where_every_sound_is_found_in_place():
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    for seed in range(5):
+        samples = made_samples(150, seed=seed)
+        samples["ciou"] = torch.ones(150).double()
+        truth, scores = samples["sounding"].numpy(), samples["confidence"].numpy()
+        assert average_precision(**samples).item() == pytest.approx(average_precision_score(truth, scores), abs=1e-12)
+        precision, recall, at = precision_recall_curve(truth, scores)
+        found = curve(samples, *at)
+        assert found[0] == pytest.approx(precision[:-1].tolist(), abs=1e-15)
+        assert found[1] == pytest.approx(recall[:-1].tolist(), abs=1e-15)
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_agrees_with_the_official_evaluator(official, run):
-    runs, arrays = official
-    summary = runs[run]["summary"]
-    ciou, confidence, boxes = (arrays[f"{run}/{name}"] for name in ("ciou", "confidence", "boxes"))
-    samples = {"confidence": confidence, "ciou": ciou, "sounding": boxes > 0}
-    visible = {name: values[boxes > 0] for name, values in samples.items()}
-    for part, given in (("all", samples), ("visible", visible)):
-        for at in (0.5, 0.75):
-            key = f"{part}@{at * 100:.0f}"
-            found = average_precision_official(**given, success=at).item()
-            assert found == pytest.approx(summary[f"AP-{key}"], abs=1e-12), key
-            printed = [float(text) for text in summary[f"F1-{key}"].split()]
-            found = max_f1_official(**given, success=at).item()
-            assert round(100 * found, 1) == pytest.approx(max(printed), abs=0.051), key
-    precision, recall = precision_recall(**samples, at=torch.tensor([0.5]).double())
-    if "f1_at_50_conf0_5" in summary:
-        assert f1(precision, recall).item() == pytest.approx(summary["f1_at_50_conf0_5"], abs=1e-12)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+def test_the_accelerator_finds_the_same():
+    samples = made_samples(500, seed=1)
+    there = {name: values.cuda() for name, values in samples.items()}
+    assert detection_summary(**there) == pytest.approx(detection_summary(**samples), abs=1e-12)
+    assert max_f1_printed(**there).item() == max_f1_printed(**samples).item()
