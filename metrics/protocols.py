@@ -15,6 +15,8 @@ Normalisation = Literal["none", "minmax_guarded", "minmax_double_negation"]
 """``"minmax_double_negation"`` is 1 less the guarded min-max of the negated map: the same order, but a constant map of
 value k becomes 1 + k."""
 Operator = Literal[">=", ">"]
+Truth = Literal["boxes", "masks", "sources"]
+"""What is scored against: the union of the boxes, the mask of the sounding pixels, or each sounding object apart."""
 Scale = Literal["raw", "score_range"]
 """What is normalised: the map as the method gives it, or placed on [0, 1] by the method's ``score_range`` (and by the
 map's own extremes, guarded, where the method states none)."""
@@ -101,6 +103,11 @@ class Protocol:
     scale: Scale = "raw"
     confidence: Confidence = Confidence("top_quarter")
     elsewhere: Elsewhere | None = None
+    truth: Truth = "boxes"
+    success: Operator = ">="
+    """Between a sample's cIoU and 0.5."""
+    headline: tuple[str, ...] = ("locacc", "auc", "mean_ciou")
+    """Ids of the metrics that stand for the protocol in tables, the one that ranks first."""
 
     def on(self, split: str) -> Protocol:
         """The protocol as it stands for a split: with :attr:`elsewhere`, the sets it does not name are upsampled so."""
@@ -120,7 +127,7 @@ _MIX = Fusion("normalised-mix", 0.4)
 _SUCCESS = "success at cIoU >= 0.5; AUC over the 21 thresholds 0.05 * k with >=; mean cIoU"
 _ALL_VGGSS = "VGG-SS 5,158, Flickr-SoundNet 249, less the files that are not on disk"
 _HALF_PIXEL, _ALIGNED = Upsampling("bilinear", align_corners=False), Upsampling("bilinear", align_corners=True)
-_BICUBIC_ALIGNED = Upsampling("bicubic", align_corners=True)
+_BICUBIC, _BICUBIC_ALIGNED = Upsampling("bicubic", align_corners=False), Upsampling("bicubic", align_corners=True)
 _SLAVC = Confidence("top_quarter", _BICUBIC_ALIGNED)
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -142,7 +149,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             name="ezvsl",
             version=1,
-            upsampling=Upsampling("bilinear", align_corners=True),
+            upsampling=_ALIGNED,
             normalisation="minmax_guarded",
             threshold=_HALF,
             operator=">=",
@@ -154,9 +161,23 @@ PROTOCOLS: dict[str, Protocol] = {
             confidence=_SLAVC,
         ),
         Protocol(
+            name="ezvsl-train",
+            version=1,
+            upsampling=_BICUBIC,
+            normalisation="minmax_guarded",
+            threshold=_HALF,
+            operator=">=",
+            fusion=None,
+            aggregation=_SUCCESS,
+            test_list=_ALL_VGGSS,
+            source="stoneMo/EZ-VSL train.py, validate; OpenNLPLab/FNAC_AVL train.py, validate",
+            summary="How EZ-VSL and FNAC choose their checkpoint: bicubic, min-max, the top half of the pixels.",
+            confidence=_SLAVC,
+        ),
+        Protocol(
             name="jsa",
             version=1,
-            upsampling=Upsampling("bicubic", align_corners=False),
+            upsampling=_BICUBIC,
             normalisation="minmax_guarded",
             threshold=Threshold("absolute", 0.6),
             operator=">=",
@@ -212,6 +233,21 @@ PROTOCOLS: dict[str, Protocol] = {
             confidence=_SLAVC,
         ),
         Protocol(
+            name="slavc-train",
+            version=1,
+            upsampling=_BICUBIC,
+            normalisation="minmax_guarded",
+            threshold=_HALF,
+            operator=">=",
+            fusion=None,
+            aggregation="success at cIoU > 0.5; AUC over the 21 thresholds 0.05 * k with >=; mean cIoU",
+            test_list="VGG-SS 5,158, Flickr-SoundNet 250",
+            source="stoneMo/SLAVC train.py, validate; utils.py, EvaluatorFull.precision_at_50",
+            summary="How SLAVC chooses its checkpoint: bicubic, min-max, the top half, success above 0.5.",
+            scale="score_range",
+            success=">",
+        ),
+        Protocol(
             name="fnac-a",
             version=1,
             upsampling=_ALIGNED,
@@ -228,7 +264,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             name="fnac-b",
             version=1,
-            upsampling=Upsampling("bicubic", align_corners=False),
+            upsampling=_BICUBIC,
             normalisation="minmax_guarded",
             threshold=_HALF,
             operator=">=",
@@ -253,6 +289,38 @@ PROTOCOLS: dict[str, Protocol] = {
             summary="Alignment's test: linear (aligned corners but on VGG-SS), min-max, the pixels above the middle.",
             confidence=_SLAVC,
             elsewhere=Elsewhere("vggss", _ALIGNED),
+        ),
+        Protocol(
+            name="avsbench",
+            version=1,
+            upsampling=_BICUBIC,
+            normalisation="minmax_guarded",
+            threshold=Threshold("absolute", 0.5),
+            operator=">",
+            fusion=_MIX,
+            aggregation="mean over images of mask IoU; maximum of the mean F curve (beta^2 = 0.3) over 255 thresholds",
+            test_list="AVSBench S4 740 clips, MS3 64 clips, 5 frames each",
+            source="OpenNLPLab/AVSBench avs_s4/utils/utility.py, mask_iou, Eval_Fmeasure; min-max for the sigmoid, "
+            "since the localisation papers' own step is unpublished",
+            summary="AVSBench's mIoU and F-score against masks: min-max, the pixels above 0.5.",
+            truth="masks",
+            headline=("miou", "fscore", "fscore_image"),
+        ),
+        Protocol(
+            name="multisource",
+            version=1,
+            upsampling=Upsampling("bicubic", align_corners=False, keep_constant=True),
+            normalisation="minmax_guarded",
+            threshold=_HALF,
+            operator=">=",
+            fusion=None,
+            aggregation="maps matched to sources for the largest sum of cIoU, an unmatched source 0; over all sources",
+            test_list="MUSIC-Duet, VGGSound-Duet, VGGSound-Instruments: see the official forms in multisource_official",
+            source="avbench; CIoU@0.3, CAP and PIAP of Hu et al., Mix and Localize, CVPR 2022, which has no evaluation "
+            "code",
+            summary="Several sources a frame, each apart: the best matching of the method's maps, CAP, PIAP.",
+            truth="sources",
+            headline=("source_success_30", "cap", "piap", "source_auc"),
         ),
     )
 }

@@ -1,96 +1,84 @@
-"""Carries a protocol out: raw maps and truth to per-sample values, per-sample values to the numbers of a table."""
+"""Carries protocols out: raw maps and truth to per-sample values, every step that rows agree on taken once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from avbench.metrics.confidence import top_quarter
-from avbench.metrics.consensus_iou import consensus_iou
-from avbench.metrics.maps import minmax_double_negation, minmax_guarded, on_range, upsample
-from avbench.metrics.masks import absolute_mask, rank_mask, saturating_mask
-from avbench.metrics.protocols import Fusion, Protocol, Upsampling
+from avbench.metrics.canvases import Canvases, RawMaps
+from avbench.metrics.chunk import Chunk, mask_of
+from avbench.metrics.protocols import Protocol, Truth
 from avbench.metrics.success import area_under_success, mean_ciou, success_rate
 
 CHUNK = 8
 """Maps handled at once: few enough to stay in the processor's cache."""
 
-Range = tuple[float, float]
-Size = int | tuple[int, int]
+__all__ = ["CHUNK", "RawMaps", "Row", "aggregate", "measure", "measure_rows", "predicted_mask", "score"]
 
-_NORMALISE: dict[str, Callable[[Tensor], Tensor]] = {
-    "none": lambda maps: maps,
-    "minmax_guarded": minmax_guarded,
-    "minmax_double_negation": minmax_double_negation,
-}
-_THRESHOLD: dict[str, Callable[..., Tensor]] = {
-    "rank": rank_mask,
-    "rank_saturating": saturating_mask,
-    "absolute": absolute_mask,
-}
+Values = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class RawMaps:
-    """Maps as a method gave them, with what it says of their range."""
+class Row:
+    """One row of a table: whose maps, under which protocol (on its split), with what mixed in."""
 
-    values: Tensor
-    """``[B, h, w]`` scores at their native size, higher is louder."""
-    score_range: Range | None = None
-    """The method's ``score_range``: what its maps can reach at either end; None where it states none."""
+    maps: RawMaps
+    protocol: Protocol
+    priors: tuple[RawMaps, ...] = ()
+    """Further maps of the same samples to fuse in under the protocol's rule, each at its native size; of several, each
+    scaled as a single one would be, the mean is fused in (JSA ``test_model.py``, all combined)."""
 
-    def __len__(self) -> int:
-        return len(self.values)
+    def part(self, rows: slice) -> Row:
+        """The row for some of its samples."""
+        return Row(self.maps[rows], self.protocol, tuple(prior[rows] for prior in self.priors))
 
-    def __getitem__(self, rows: slice) -> RawMaps:
-        return RawMaps(self.values[rows], self.score_range)
 
-    @property
-    def shared(self) -> bool:
-        """Whether all samples have one map between them, as the fixed controls do."""
-        return len(self.values) > 1 and self.values.stride(0) == 0
+def measure_rows(rows: Sequence[Row], truths: Mapping[Truth, Tensor], *, confidence: bool = False) -> list[Values]:
+    """All per-sample values of several rows of the same samples.
+
+    Each map is upsampled once per convention and sorted once per upsampling; thresholds, rankings and curves of all
+    protocols are look-ups in the sorted pixels. Runs on the CPU, on as many threads as torch has; the values do not
+    depend on their number.
+
+    Args:
+        rows: At least one; all of B samples, under protocols of the truths ``boxes`` and ``masks``.
+        truths: ``[B, H, W]`` weights in [0, 1] on the canvas, of any type, by kind.
+        confidence: Measure that too.
+
+    Returns:
+        For each row a dict of ``[B]`` float64 tensors. Against boxes: ``ciou`` (NaN where mask and truth are both
+        empty), ``ciou_adap`` (the adaptive threshold), ``pixel_ap``, ``pixel_roc_auc``, ``pointing``, ``energy``.
+        Against masks: ``iou``, ``nonempty`` (1 where the truth has a pixel), and ``f_curve``, ``[B, 255]``. On request
+        ``confidence``, on a scale that the samples share, by the protocol's rule; NaN for a map with a NaN pixel.
+
+    Raises:
+        ValueError: if the shapes do not fit, a truth is missing, or a prior is given to a protocol without fusion.
+    """
+    rows = [_on_cpu(row) for row in rows]
+    known = {kind: truth.cpu() for kind, truth in truths.items()}
+    count = _check(rows, known)
+    starts = range(0, max(count, 1), CHUNK)
+
+    def chunk_from(start: int) -> list[Values]:
+        place = slice(start, start + CHUNK)
+        chunk = Chunk({kind: truth[place] for kind, truth in known.items()})
+        return [_values(chunk, row.part(place), confidence=confidence) for row in rows]
+
+    with _each_on_one_thread() as each:
+        found = list(each(chunk_from, starts))
+    return [{name: torch.cat([part[n][name] for part in found]) for name in found[0][n]} for n in range(len(rows))]
 
 
 def measure(
     maps: RawMaps, truth: Tensor, protocol: Protocol, *, priors: Sequence[RawMaps] = (), confidence: bool = False
-) -> dict[str, Tensor]:
-    """All per-sample values under a protocol, each map being upsampled once per convention.
-
-    Args:
-        maps: Of B samples.
-        truth: ``[B, H, W]`` weights in [0, 1] on the canvas, of any type; same device as the maps.
-        protocol: From :func:`~avbench.metrics.protocols.get_protocol`, on its split (:meth:`Protocol.on`).
-        priors: Further maps of the same samples to fuse in under the protocol's rule, each at its native size; of
-            several, each scaled as a single one would be, the mean is fused in (JSA ``test_model.py``, all combined).
-        confidence: Measure that too.
-
-    Returns:
-        ``ciou``, ``[B]`` float64 in [0, 1]: NaN where mask and truth are both empty. ``confidence`` on request, ``[B]``
-        float64 on a scale that the samples share, by the protocol's rule: NaN for a map with a NaN pixel.
-
-    Raises:
-        ValueError: if the shapes do not fit, or if a prior is given to a protocol without fusion.
-    """
-    if truth.ndim != 3 or len(truth) != len(maps):
-        raise ValueError(
-            f"truth must be [B, H, W] with one map each, got {list(truth.shape)} for {list(maps.values.shape)}"
-        )
-    for prior in priors:
-        if len(prior) != len(maps):
-            raise ValueError(f"a prior needs one map per sample, got {len(prior)} for {len(maps)}")
-    found: list[dict[str, Tensor]] = []
-    for start in range(0, max(len(maps), 1), CHUNK):
-        rows = slice(start, start + CHUNK)
-        weights = truth[rows]
-        chunk = _Chunk(maps[rows], [prior[rows] for prior in priors], (truth.shape[1], truth.shape[2]))
-        values = {"ciou": consensus_iou(chunk.mask(protocol), weights)}
-        if confidence:
-            values["confidence"] = chunk.confidence(protocol)
-        found.append(values)
-    return {name: torch.cat([values[name] for values in found]) for name in found[0]}
+) -> Values:
+    """:func:`measure_rows` of a single row, against the truth of the protocol's kind."""
+    return measure_rows([Row(maps, protocol, tuple(priors))], {protocol.truth: truth}, confidence=confidence)[0]
 
 
 def score(maps: Tensor, truth: Tensor, protocol: Protocol, *, prior: Tensor | None = None) -> Tensor:
@@ -98,28 +86,33 @@ def score(maps: Tensor, truth: Tensor, protocol: Protocol, *, prior: Tensor | No
 
     Args:
         maps: ``[B, h, w]`` raw scores at their native size, higher is louder.
-        truth: As in :func:`measure`.
-        protocol: As in :func:`measure`.
-        prior: ``[B, h', w']``, as one of those in :func:`measure`.
+        truth: ``[B, H, W]`` weights in [0, 1] on the canvas, of any type.
+        protocol: From :func:`~avbench.metrics.protocols.get_protocol`, on its split (:meth:`Protocol.on`).
+        prior: ``[B, h', w']``, one of :attr:`Row.priors`.
 
     Returns:
         ``[B]`` float64 in [0, 1]; NaN where mask and truth are both empty. A constant map predicts the whole canvas
-        under a ``>=`` rank rule; a map with a NaN cell predicts nothing.
+        under a ``>=`` rank rule; a map with a NaN cell predicts nothing. Against masks, their IoU.
 
     Raises:
         ValueError: if the shapes do not fit, or if a prior is given to a protocol without fusion.
     """
-    return measure(RawMaps(maps), truth, protocol, priors=[] if prior is None else [RawMaps(prior)])["ciou"]
+    found = measure(RawMaps(maps), truth, protocol, priors=[] if prior is None else [RawMaps(prior)])
+    return found["iou" if protocol.truth == "masks" else "ciou"]
 
 
 def predicted_mask(
-    maps: Tensor | RawMaps, protocol: Protocol, *, prior: Tensor | RawMaps | None = None, size: Size = 224
+    maps: Tensor | RawMaps,
+    protocol: Protocol,
+    *,
+    prior: Tensor | RawMaps | None = None,
+    size: int | tuple[int, int] = 224,
 ) -> Tensor:
     """The pixels that each map predicts under a protocol: upsample, scale, normalise, fuse, threshold.
 
     Args:
         maps: ``[B, h, w]``, with their range where the protocol asks for one and the method states one.
-        protocol: As in :func:`measure`.
+        protocol: As in :func:`score`.
         prior: As in :func:`score`.
         size: Side, or height and width, of the canvas in pixels.
 
@@ -129,93 +122,67 @@ def predicted_mask(
     Raises:
         ValueError: if the shapes do not fit, or if a prior is given to a protocol without fusion.
     """
-    return _Chunk(_raw(maps), [] if prior is None else [_raw(prior)], size).mask(protocol)
+    raw, priors = _raw(maps), [] if prior is None else [_raw(prior)]
+    canvases = Canvases((size, size) if isinstance(size, int) else size)
+    mask = mask_of(canvases.of(raw, protocol, priors).finished(), protocol)
+    return mask.expand(len(raw), *mask.shape[1:])
 
 
-def aggregate(ciou: Tensor) -> dict[str, float]:
-    """``locacc``, ``mean_ciou`` and ``auc`` of per-sample values ``[B]``, as fractions; all NaN for no samples."""
+def aggregate(ciou: Tensor, protocol: Protocol | None = None) -> dict[str, float]:
+    """``locacc``, ``mean_ciou`` and ``auc`` of per-sample values ``[B]``, as fractions; all NaN for no samples.
+
+    Success is at ``>=`` 0.5, or as the protocol compares.
+    """
     return {
-        "locacc": float(success_rate(ciou)),
+        "locacc": float(success_rate(ciou, operator=protocol.success if protocol else ">=")),
         "mean_ciou": float(mean_ciou(ciou)),
         "auc": float(area_under_success(ciou)),
     }
 
 
-class _Chunk:
-    """A few maps on their way to the canvas, upsampled once per convention, whatever is asked of them."""
+def _values(chunk: Chunk, row: Row, *, confidence: bool) -> Values:
+    values = chunk.against_masks(row) if row.protocol.truth == "masks" else chunk.against_boxes(row)
+    return {**values, "confidence": chunk.confidence(row)} if confidence else values
 
-    def __init__(self, maps: RawMaps, priors: Sequence[RawMaps], size: Size) -> None:
-        self.count = len(maps)
-        self.maps = maps[:1] if maps.shared and not priors else maps
-        self.priors = tuple(priors)
-        self.size = size
-        self._wide: dict[tuple[int, Upsampling], Tensor] = {}
 
-    def mask(self, protocol: Protocol) -> Tensor:
-        """``[B, *size]`` bool."""
-        how = protocol.threshold
-        return self._for_all(_THRESHOLD[how.rule](self._canvas(protocol), how.at, operator=protocol.operator))
+@contextmanager
+def _each_on_one_thread() -> Iterator[Callable[..., Iterator[list[Values]]]]:
+    """A map over threads, on each of which torch keeps to itself: whole chunks side by side beat split ones."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield map
+        return
+    try:
+        with ThreadPoolExecutor(threads, initializer=lambda: torch.set_num_threads(1)) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(threads)
 
-    def confidence(self, protocol: Protocol) -> Tensor:
-        """``[B]`` float64."""
-        own = protocol.confidence.upsampling
-        canvas = _placed(self._upsampled(self.maps, own or protocol.upsampling), self.maps.score_range)
-        if self.priors and all(maps.score_range for maps in (self.maps, *self.priors)):
-            fusion = _fusion_of(protocol)
-            how = own or fusion.prior_upsampling or protocol.upsampling
-            placed = [_placed(self._upsampled(prior, how), prior.score_range) for prior in self.priors]
-            canvas = _mix(canvas, _mean(placed), fusion)
-        return self._for_all(top_quarter(canvas))
 
-    def _canvas(self, protocol: Protocol) -> Tensor:
-        """What the threshold is compared with."""
-        normalise = _NORMALISE[protocol.normalisation]
-        canvas = self._scaled(self.maps, protocol, protocol.upsampling)
-        if not self.priors:
-            return normalise(canvas)
-        fusion = _fusion_of(protocol)
-        how = fusion.prior_upsampling or protocol.upsampling
-        further = [self._scaled(prior, protocol, how) for prior in self.priors]
-        if fusion.rule == "normalised-mix":
-            canvas, further = normalise(canvas), [normalise(one) for one in further]
-        return normalise(_mix(canvas, _mean(further), fusion))
-
-    def _scaled(self, maps: RawMaps, protocol: Protocol, how: Upsampling) -> Tensor:
-        canvas = self._upsampled(maps, how)
-        if protocol.scale == "raw":
-            return canvas
-        return _placed(canvas, maps.score_range) if maps.score_range else minmax_guarded(canvas)
-
-    def _upsampled(self, maps: RawMaps, how: Upsampling) -> Tensor:
-        key = (id(maps), how)
-        if key not in self._wide:
-            self._wide[key] = upsample(
-                maps.values, how.mode, align_corners=how.align_corners, size=self.size, keep_constant=how.keep_constant
+def _check(rows: Sequence[Row], truths: Mapping[Truth, Tensor]) -> int:
+    for row in rows:
+        count, kind = len(row.maps), row.protocol.truth
+        if kind == "sources":
+            raise ValueError(
+                f"the protocol {row.protocol.name} scores each source apart: use avbench.metrics.multisource, or another"
             )
-        return self._wide[key]
+        if kind not in truths:
+            raise ValueError(f"the protocol {row.protocol.name} scores against {kind}, which are not given")
+        if truths[kind].ndim != 3 or len(truths[kind]) != count:
+            raise ValueError(
+                f"truth must be [B, H, W] with one map each, got {list(truths[kind].shape)} for "
+                f"{list(row.maps.values.shape)}"
+            )
+        for prior in row.priors:
+            if len(prior) != count:
+                raise ValueError(f"a prior needs one map per sample, got {len(prior)} for {count}")
+    return len(rows[0].maps)
 
-    def _for_all(self, values: Tensor) -> Tensor:
-        return values.expand(self.count, *values.shape[1:])
+
+def _on_cpu(row: Row) -> Row:
+    maps, *priors = (RawMaps(one.values.detach().cpu(), one.score_range) for one in (row.maps, *row.priors))
+    return Row(maps, row.protocol, tuple(priors))
 
 
 def _raw(maps: Tensor | RawMaps) -> RawMaps:
     return RawMaps(maps) if isinstance(maps, Tensor) else maps
-
-
-def _placed(canvas: Tensor, score_range: Range | None) -> Tensor:
-    return on_range(canvas, *score_range) if score_range else canvas
-
-
-def _fusion_of(protocol: Protocol) -> Fusion:
-    if protocol.fusion is None:
-        raise ValueError(f"the protocol {protocol.name} scores single maps: leave the prior out")
-    return protocol.fusion
-
-
-def _mean(canvases: Sequence[Tensor]) -> Tensor:
-    """The mean of one or more; one is returned as it is."""
-    return canvases[0] if len(canvases) == 1 else torch.stack([*canvases]).mean(dim=0)
-
-
-def _mix(canvas: Tensor, prior: Tensor, fusion: Fusion) -> Tensor:
-    return canvas * fusion.av_weight + prior * (1 - fusion.av_weight)

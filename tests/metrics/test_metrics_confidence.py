@@ -1,7 +1,10 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from avbench.metrics.confidence import top_quarter
 from avbench.metrics.maps import minmax_double_negation, on_range
@@ -54,6 +57,30 @@ def test_agrees_with_a_loop():
         ascending = sorted(v for row in rows for v in row)
         kept = ascending[-len(ascending) // 4 :]
         assert found.item() == pytest.approx(math.fsum(kept) / len(kept), abs=1e-14)
+
+
+AWKWARD = st.sampled_from([-3.0, -0.0, 0.0, 0.5, 0.5000001, 7.0, math.inf, math.nan])
+
+
+@given(cells=st.lists(AWKWARD | st.floats(-10, 10, width=32), min_size=1, max_size=40), seed=st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+def test_agrees_with_the_end_of_a_numpy_sort_on_awkward_input(cells, seed):
+    found = top_quarter(as_map(*cells)).item()
+    assert found == pytest.approx(np.sort(cells)[-len(cells) // 4 :].mean(), rel=1e-12, abs=1e-12, nan_ok=True)
+    order = np.random.default_rng(seed).permutation(len(cells))
+    assert top_quarter(as_map(*np.array(cells)[order])).item() == pytest.approx(found, abs=1e-12, nan_ok=True)
+
+
+def test_minus_infinity_counts_where_too_few_pixels_are_above_it():
+    assert top_quarter(as_map(-math.inf, 1, -math.inf, -math.inf)).item() == 1
+    assert top_quarter(as_map(-math.inf, 1, -math.inf, -math.inf, 0, -math.inf, 0, 0, -math.inf)).item() == 1 / 3
+    assert top_quarter(as_map(*[-math.inf] * 5)).item() == -math.inf
+
+
+def test_more_anywhere_is_never_less_sure():
+    maps = torch.randn(30, 6, 6).double()
+    assert (top_quarter(maps + torch.rand(30, 6, 6)) >= top_quarter(maps)).all()
+    torch.testing.assert_close(top_quarter(maps * 3 - 2), top_quarter(maps) * 3 - 2, rtol=0, atol=1e-12)
 
 
 def test_a_range_places_its_ends_at_zero_and_one_and_clips_nothing():
@@ -141,4 +168,6 @@ def test_one_map_for_all_samples_is_measured_once_and_told_to_all():
 
 
 def test_confidence_is_measured_on_request_alone():
-    assert list(measure(RawMaps(torch.rand(2, 7, 7)), torch.zeros(2, 224, 224), PROTOCOLS["slavc"])) == ["ciou"]
+    found = measure(RawMaps(torch.rand(2, 7, 7)), torch.zeros(2, 224, 224), PROTOCOLS["slavc"])
+    assert "ciou" in found
+    assert "confidence" not in found

@@ -12,7 +12,7 @@ from avbench.metrics.extended import aggregate_extended
 from avbench.metrics.ground_truth import consensus_map, union_map
 from avbench.metrics.masks import saturating_mask
 from avbench.metrics.protocols import PROTOCOLS, Upsampling, get_protocol
-from avbench.metrics.scoring import RawMaps, aggregate, measure, predicted_mask, score
+from avbench.metrics.scoring import RawMaps, Row, aggregate, measure, measure_rows, predicted_mask, score
 
 SLAVC, RELATIVE, LVS, ALIGNMENT = (PROTOCOLS[name] for name in ("slavc", "slavc-relative", "lvs", "alignment"))
 HEARD, SEEN = (-1 / 0.03, 1 / 0.03), (0.0, 2.5)
@@ -173,15 +173,30 @@ def test_saturating_masks_agree_with_the_worked_examples(examples):
         assert found.double().tolist() == case["expected"]["mask"], case["id"]
 
 
-def test_one_pass_upsamples_each_map_once_per_convention(monkeypatch):
-    from avbench.metrics import scoring
+def test_one_pass_upsamples_and_sorts_each_map_once_per_convention(monkeypatch):
+    from avbench.metrics import canvases
 
-    calls = []
-    upsample = scoring.upsample
-    monkeypatch.setattr(scoring, "upsample", lambda *a, **k: calls.append(k["align_corners"]) or upsample(*a, **k))
+    resized, sorts = [], []
+    upsample, order = canvases.upsample, canvases.Sorted.of
+    monkeypatch.setattr(
+        canvases,
+        "upsample",
+        lambda maps, *a, **k: resized.append((a[0], k["align_corners"])) or upsample(maps, *a, **k),
+    )
+    monkeypatch.setattr(canvases.Sorted, "of", lambda maps: sorts.append(len(maps)) or order(maps))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     maps, prior = RawMaps(torch.randn(3, 7, 7), HEARD), RawMaps(torch.rand(3, 7, 7), SEEN)
-    measure(maps, torch.zeros(3, 224, 224), SLAVC, priors=[prior], confidence=True)
-    assert calls == [True, True]
+    truths = {"boxes": torch.zeros(3, 224, 224), "masks": torch.zeros(3, 224, 224)}
+    plain = [Row(maps, protocol) for protocol in PROTOCOLS.values() if protocol.truth != "sources"]
+    measure_rows(plain, truths, confidence=True)
+    assert sorted(resized) == [("bicubic", False), ("bicubic", True), ("bilinear", False), ("bilinear", True)]
+    assert sorts == [3] * 4
+    resized.clear()
+    measure_rows(
+        [Row(maps, PROTOCOLS[name], (prior,)) for name in ("slavc", "slavc-relative")], truths, confidence=True
+    )
+    assert resized == [("bicubic", True)] * 2
+    assert sorts == [3] * 5
 
 
 @pytest.fixture(scope="module")

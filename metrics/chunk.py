@@ -1,0 +1,149 @@
+"""A few samples measured under any number of protocols, nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Protocol as Shape
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from avbench.metrics.canvases import Canvas, Canvases, RawMaps
+from avbench.metrics.confidence import top_quarter
+from avbench.metrics.consensus_iou import consensus_iou
+from avbench.metrics.masks import absolute_mask, adaptive_mask, rank_mask, saturating_mask
+from avbench.metrics.ordered import Floats, Indices, Ranked, first_at, first_at_rank
+from avbench.metrics.pixelwise import energy_inside, pointing_hit, ranked_measures
+from avbench.metrics.protocols import Protocol, Threshold, Truth
+from avbench.metrics.segmentation import f_curves, mask_iou
+
+_MASKS = {"rank": rank_mask, "rank_saturating": saturating_mask, "absolute": absolute_mask}
+
+
+class _Row(Shape):
+    @property
+    def maps(self) -> RawMaps: ...
+    @property
+    def protocol(self) -> Protocol: ...
+    @property
+    def priors(self) -> Sequence[RawMaps]: ...
+
+
+def mask_of(finished: Tensor, protocol: Protocol) -> Tensor:
+    """The pixels of finished canvases, ``[B, H, W]``, that pass the protocol's threshold."""
+    how = protocol.threshold
+    return _MASKS[how.rule](finished, how.at, operator=protocol.operator)
+
+
+class Chunk:
+    """The truths of a few samples, and all that was found out about maps of theirs."""
+
+    def __init__(self, truths: Mapping[Truth, Tensor]) -> None:
+        self.truths = truths
+        some = next(iter(truths.values()))
+        self.count = len(some)
+        self.canvases = Canvases((some.shape[1], some.shape[2]))
+        self._ranked: dict[Hashable, Ranked] = {}
+        self._finished: dict[Hashable, NDArray[np.floating]] = {}
+        self._found: dict[Hashable, Floats] = {}
+        self._free: dict[Hashable, dict[str, Floats]] = {}
+
+    def against_boxes(self, row: _Row) -> dict[str, Tensor]:
+        """``ciou``, ``ciou_adap`` and the threshold-free measures of a row, ``[B]`` float64 each."""
+        canvas, protocol = self._canvas(row), row.protocol
+        if self.count == 0 or not self.canvases.sorted(canvas).finite:
+            return self._pixel_by_pixel(canvas, protocol)
+        ranked = self._rank(canvas)
+        found = {
+            "ciou": self._ciou(ranked, canvas, protocol),
+            "ciou_adap": self._adaptive(ranked, canvas),
+            **self._threshold_free(ranked, canvas),
+        }
+        return {name: torch.from_numpy(values) for name, values in found.items()}
+
+    def against_masks(self, row: _Row) -> dict[str, Tensor]:
+        """``iou``, ``nonempty`` and ``f_curve`` of a row."""
+        truth = self.truths["masks"]
+        finished = self._canvas(row).finished().expand(self.count, -1, -1)
+        return {
+            "iou": mask_iou(mask_of(finished, row.protocol), truth),
+            "nonempty": (truth > 0).any(dim=2).any(dim=1).double(),
+            "f_curve": f_curves(finished, truth),
+        }
+
+    def confidence(self, row: _Row) -> Tensor:
+        """``[B]`` float64: how sure the maps make the protocol that anything sounds."""
+        canvas = self.canvases.confidence(row.maps, row.protocol, row.priors)
+        if self.count == 0:
+            return top_quarter(canvas.values)
+        pixels = self.canvases.sorted(canvas)
+        largest = pixels.values.shape[1] - -(-pixels.values.shape[1] // 4)
+        top = canvas.finish(pixels.as_maps()[:, :, largest:])[:, 0]
+        return top.double().mean(dim=1).expand(self.count)
+
+    def _canvas(self, row: _Row) -> Canvas:
+        return self.canvases.of(row.maps, row.protocol, row.priors)
+
+    def _rank(self, canvas: Canvas) -> Ranked:
+        if canvas.key not in self._ranked:
+            self._ranked[canvas.key] = Ranked(self.canvases.sorted(canvas), self.truths["boxes"])
+        return self._ranked[canvas.key]
+
+    def _ascending(self, canvas: Canvas) -> NDArray[np.floating]:
+        """``[B, N]``, the finished canvas's pixels in order."""
+        key = canvas.key, canvas.finish_key
+        if key not in self._finished:
+            found = canvas.finish(self.canvases.sorted(canvas).as_maps())[:, 0].numpy()
+            self._finished[key] = np.broadcast_to(found, (self.count, found.shape[1]))
+        return self._finished[key]
+
+    def _ciou(self, ranked: Ranked, canvas: Canvas, protocol: Protocol) -> Floats:
+        key = canvas.key, canvas.finish_key, protocol.threshold, protocol.operator
+        if key not in self._found:
+            self._found[key] = ranked.ciou(_first(self._ascending(canvas), protocol))
+        return self._found[key]
+
+    def _adaptive(self, ranked: Ranked, canvas: Canvas) -> Floats:
+        key = canvas.key, canvas.finish_key, "adaptive"
+        if key not in self._found:
+            wanted = np.where(ranked.positives == 0, max(ranked.count // 2, 1), ranked.positives)
+            ascending = self._ascending(canvas)
+            self._found[key] = ranked.ciou(first_at_rank(ascending, ranked.count - wanted, ">"))
+        return self._found[key]
+
+    def _threshold_free(self, ranked: Ranked, canvas: Canvas) -> dict[str, Floats]:
+        if canvas.key not in self._free:
+            self._free[canvas.key] = {**ranked.ranking(), "pointing": ranked.pointing(), "energy": ranked.energy()}
+        return self._free[canvas.key]
+
+    def _pixel_by_pixel(self, canvas: Canvas, protocol: Protocol) -> dict[str, Tensor]:
+        """The same from masks, for maps with values that are not finite: normalising may reorder those."""
+        truth = self.truths["boxes"]
+        values, finished = (part.expand(self.count, -1, -1) for part in (canvas.values, canvas.finished()))
+        return {
+            "ciou": consensus_iou(mask_of(finished, protocol), truth),
+            "ciou_adap": consensus_iou(adaptive_mask(finished, truth), truth),
+            **ranked_measures(values, truth),
+            "pointing": pointing_hit(values, truth),
+            "energy": energy_inside(values, truth),
+        }
+
+
+def _first(ascending: NDArray[np.floating], protocol: Protocol) -> Indices:
+    """``[B]``: the first of the pixels in order that pass the protocol's threshold."""
+    how, operator = protocol.threshold, protocol.operator
+    if how.rule == "absolute":
+        return first_at(ascending, _all(ascending, how.at), operator)
+    ranks = np.full(len(ascending), int(how.at * ascending.shape[1]))
+    first = first_at_rank(ascending, ranks, operator)
+    return np.minimum(first, first_at(ascending, _all(ascending, 1), ">=")) if _saturates(how) else first
+
+
+def _saturates(how: Threshold) -> bool:
+    return how.rule == "rank_saturating"
+
+
+def _all(ascending: NDArray[np.floating], value: float) -> NDArray[np.floating]:
+    return np.full(len(ascending), value, dtype=ascending.dtype)
