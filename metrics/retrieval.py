@@ -6,6 +6,7 @@ functions take the whole matrix of similarities.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Literal, NamedTuple, get_args
 
@@ -45,8 +46,8 @@ def retrieval_ranks(
         labels: N labels: relevant to a query are also all items of its label, for the ranks of class hits.
         block: Queries at a time.
         ties: As in :func:`recall_at_k`.
-        similarity: Of images and audios, called once with all audios and a block of images and once the other way
-            round; None is the cosine, in float32 or finer, and 0 where an embedding is zero.
+        similarity: Of images and audios, called with a block of images and all audios and the other way round;
+            None is the cosine, in float32 or finer, and 0 where an embedding is zero.
 
     Returns:
         ``[N]`` int64 in [1, N + 1] by direction and kind of hit: ``i2a_instance``, where the images are the queries,
@@ -71,12 +72,12 @@ def retrieval_ranks(
         wanted["class"] = _of_equal_label(labels, images.device)
     found = {f"{way}_{kind}": torch.empty_like(own[:, 0]) for kind in wanted for way in ("i2a", "a2i")}
     for rows in (slice(start, min(start + block, count)) for start in range(0, count, block)):
-        strips = {"i2a": similarity(images[rows], audios), "a2i": similarity(images, audios[rows]).T}
-        for way, strip in strips.items():
-            if strip.shape != (rows.stop - rows.start, count):
-                raise ValueError(f"similarity must return one value per image and audio, got {list(strip.shape)}")
-            for kind, (items, valid) in wanted.items():
-                found[f"{way}_{kind}"][rows] = _ranks(strip, _Wanted(items[rows], valid[rows]), ties)
+        strips = {
+            "i2a": _compared(similarity, images[rows], audios),
+            "a2i": _compared(similarity, images, audios[rows]).T,
+        }
+        for (way, strip), (kind, (items, valid)) in itertools.product(strips.items(), wanted.items()):
+            found[f"{way}_{kind}"][rows] = _ranks(strip, _Wanted(items[rows], valid[rows]), ties)
     return found
 
 
@@ -209,6 +210,13 @@ def _products(images: Tensor, audios: Tensor) -> Tensor:
     if images.shape[1] != audios.shape[1]:
         raise ValueError(f"images and audios must be of equal width, got {images.shape[1]} and {audios.shape[1]}")
     return images @ audios.T
+
+
+def _compared(similarity: Similarity, images: Tensor, audios: Tensor) -> Tensor:
+    found = similarity(images, audios)
+    if found.shape != (len(images), len(audios)):
+        raise ValueError(f"similarity must return one value per image and audio, got {list(found.shape)}")
+    return found
 
 
 def _of_equal_label(labels: Sequence[Hashable], device: torch.device) -> _Wanted:
