@@ -1,8 +1,8 @@
 """Does it listen? One threshold for all images, learnt from audio that has nothing to do with them.
 
 Each image is heard with its own audio and with negatives: silence, noise, the sound of another clip. The maps are the
-method's raw ones on the canvas: normalising each by itself would hide that a map is low everywhere. A pixel sounds if it
-is ``>`` the universal threshold, ``absolute_mask(maps, threshold, operator=">")``; under a negative none should.
+method's raw ones on the canvas: normalising each by itself would hide that a map is low everywhere. A pixel sounds if
+it is ``>`` the universal threshold, ``absolute_mask(maps, threshold, operator=">")``; under a negative none should.
 
 All scores are fractions. The source is Juanola et al., A Critical Assessment of Visual Sound Source Localization Models
 Including Negative Audio, ICASSP 2025, and its code, xavijuanola/vssl_eval.
@@ -30,14 +30,14 @@ the 90 % quantile is a reading of the name."""
 
 @dataclass(frozen=True)
 class Extremes:
-    """The largest and the smallest values of the maps of one kind of audio, over the images that are numbers."""
+    """The largest and the smallest values of the maps of one kind of audio, over the images that have any."""
 
     mean_max: float
     median_max: float
     mean_min: float
     median_min: float
     nan: int
-    """Maps with a NaN, which the other figures leave out."""
+    """Maps with a NaN, left out of the other figures; their pixels count as silent elsewhere, so look here first."""
 
 
 @dataclass(frozen=True)
