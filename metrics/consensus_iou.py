@@ -68,7 +68,8 @@ def _tally(predicted: Tensor, weight: Tensor) -> _Tally:
         return counted
     weight = weight.double()
     count, hits = predicted.sum(dim=1), (predicted & (weight != 0)).sum(dim=1)
-    return _Tally(count.double(), hits.double(), (predicted * weight).sum(dim=1), weight.sum(dim=1))
+    overlap = predicted.double().mul_(weight).sum(dim=1)
+    return _Tally(count.double(), hits.double(), overlap, weight.sum(dim=1))
 
 
 def _count_halves(predicted: Tensor, weight: Tensor) -> _Tally | None:

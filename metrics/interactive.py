@@ -33,7 +33,7 @@ def vggss_item(clip: str) -> str:
     video, _, start = clip.rpartition("_")
     if not (video and start.isdecimal()):
         raise ValueError(f"expected a VGG-SS clip such as ID_000030, got {clip!r}")
-    return f"{video}_{int(start)}000_{int(start) + 10}000"
+    return f"{video}_{1000 * int(start)}_{1000 * (int(start) + 10)}"
 
 
 def interactive_success_rate(ciou: Tensor, groups: Sequence[Hashable], at: float = 0.5) -> Tensor:

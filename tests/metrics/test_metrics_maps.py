@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from avbench.metrics.maps import minmax_guarded, upsample
+from avbench.metrics.maps import minmax_guarded, minmax_unguarded, upsample
 
 MODES = {
     "bilinear_half_pixel": ("bilinear", False),
@@ -103,8 +103,24 @@ def test_minmax_agrees_with_a_loop(loops):
         assert found.tolist() == loops.normalised(rows)
 
 
-def test_minmax_agrees_with_the_worked_examples(examples):
-    for case in examples("normalise", "minmax_guarded"):
-        found = minmax_guarded(torch.tensor([case["inputs"]["map"]], dtype=torch.float64))[0]
+def test_without_a_guard_a_constant_map_is_nan_and_touches_no_other():
+    maps = torch.tensor([[[0.3, 0.3]], [[1.0, 3.0]], [[math.nan, 1.0]]])
+    found = minmax_unguarded(maps)
+    assert found[[0, 2]].isnan().all()
+    assert found[1].tolist() == [[0, 1]]
+    assert maps[1].tolist() == [[1, 3]], "the input stays as it is"
+
+
+def test_both_forms_give_the_same_bits_where_the_map_is_not_constant():
+    maps = torch.randn(20, 7, 7)
+    assert torch.equal(minmax_unguarded(maps), minmax_guarded(maps))
+
+
+@pytest.mark.parametrize(
+    ("variant", "normalise"), [("minmax_guarded", minmax_guarded), ("minmax_unguarded", minmax_unguarded)]
+)
+def test_minmax_agrees_with_the_worked_examples(examples, variant, normalise):
+    for case in examples("normalise", variant):
+        found = normalise(torch.tensor([case["inputs"]["map"]], dtype=torch.float64))[0]
         expected = torch.tensor(case["expected"]["map"], dtype=torch.float64)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-12, equal_nan=True, msg=case["id"])
