@@ -2,16 +2,19 @@
 
 Four keys may be added: ``image`` and ``audio`` (names of the media files where they are not the id), ``sounding``
 (false: the sound in the clip comes from nothing in the frame; ``bbox`` may then be empty) and ``objects`` (all that
-is visible, sounding or not: a list of ``{"class": name, "bbox": [x0, y0, x1, y1], "sounding": bool}``).
+is visible, sounding or not: a list of ``{"class": name, "bbox": [x0, y0, x1, y1], "sounding": bool}``). The extended
+sets of SLAVC add a list of negatives in CSV.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from avbench.types import Box
 KEYS = ("file", "class", "bbox", "image", "audio", "sounding", "objects")
 REQUIRED = KEYS[:3]
 OBJECT_KEYS = ("class", "bbox", "sounding")
+NEGATIVE = ("image", "audio", "non-sounding")
 LARGEST = 1e300
 
 
@@ -81,6 +85,34 @@ def read_annotations(path: Path, *, official: str | None = None) -> list[Annotat
     return annotations
 
 
+def read_negatives(path: Path, classes: Mapping[str, str | None]) -> list[Annotation]:
+    """Read the negatives of an extended set: a list in CSV of ``image,audio,non-sounding``, in its own order.
+
+    A negative is called ``<image>+<audio>``. Its label is the class of the audio where ``classes`` has it, which
+    holds the classes of the positives by their id, and visible is the class of the image, likewise: it is doubtful
+    where the two are one. The first row may be a header; SLAVC's loader passes over it too, since its third field is
+    not ``non-sounding``.
+
+    Raises:
+        AvbenchError: naming the file and the row, for anything that is not the form above, or a row that stands there
+            twice.
+    """
+    try:
+        rows = list(csv.reader(StringIO(_read(path).decode(), newline=""), strict=True))
+    except (ValueError, csv.Error) as problem:
+        raise AvbenchError(f"{path} is not CSV or is cut off ({problem}): fetch the file again") from problem
+    begin = 1 if rows and len(rows[0]) == len(NEGATIVE) and rows[0][-1] != NEGATIVE[-1] else 0
+    if not rows[begin:]:
+        raise AvbenchError(f"{path} holds no row of {','.join(NEGATIVE)}: fetch the file again")
+    negatives: dict[str, Annotation] = {}
+    for number, row in enumerate(rows[begin:], start=begin + 1):
+        negative = _negative(f"{path}, row {number}", row, classes)
+        if negative.id in negatives:
+            raise AvbenchError(f"{path}, row {number}: {','.join(row)} stands there twice: keep one row of each pair")
+        negatives[negative.id] = negative
+    return list(negatives.values())
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of the bytes of ``path``.
 
@@ -131,6 +163,22 @@ def _annotation(where: str, entry: Any, lenient: bool) -> Annotation:
         objects=None if things is None else tuple(box for thing, _ in things for box in thing.boxes),
         sources=tuple(thing for thing, sounds in things or () if sounds),
         visible=tuple(thing.label for thing, _ in things or ()),
+    )
+
+
+def _negative(where: str, row: list[str], classes: Mapping[str, str | None]) -> Annotation:
+    if len(row) != len(NEGATIVE) or row[-1] != NEGATIVE[-1]:
+        raise AvbenchError(f"{where}: expected {','.join(NEGATIVE)}, got {','.join(row)!r}: fetch the file again")
+    image, audio = (_file_name(where, key, name) for key, name in zip(NEGATIVE[:2], row[:2], strict=True))
+    seen = classes.get(image)
+    return Annotation(
+        id=f"{image}+{audio}",
+        label=classes.get(audio),
+        boxes=(),
+        image=image,
+        audio=audio,
+        sounding=False,
+        visible=() if seen is None else (seen,),
     )
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from avbench.data.annotations import Annotation, Source, file_hash, read_annotations
+from avbench.data.annotations import Annotation, Source, file_hash, read_annotations, read_negatives
 from avbench.errors import AvbenchError, UsageError, unknown_name
 from avbench.types import Box
 
@@ -36,6 +36,7 @@ class Sample:
         audio: the same for the sound.
         boxes: of the sounding object, as the annotation file has them.
         sounding: False where the sound comes from nothing in the frame.
+        label: class of the sound, None where it is not known.
         mask: a picture of the sounding pixels, where the media bring one.
         objects: boxes of all that is visible, sounding or not, where the split knows them.
         image_name: name of the picture without folder and suffix, media or not; samples of one picture share it.
@@ -184,6 +185,9 @@ def _load_vggss(name: str, values: dict[str, Any], *, metadata: Path | None, dat
         listed = _official_file(metadata, values["list"], values["list_sha256"])
         by_id = {a.id: a for a in annotations}
         annotations = [by_id[line] for line in listed.read_text(encoding="utf-8").splitlines()]
+    if "negatives" in values:
+        negatives = _official_file(metadata, values["negatives"], values["negatives_sha256"])
+        annotations += read_negatives(negatives, {a.id: a.label for a in annotations})
     _verify(name, values, annotations)
     folders = _data_folders(data) if data is not None else None
     return _build(name, values["title"], annotations, folders=folders, source=values["source"])
@@ -255,7 +259,7 @@ def _official_file(metadata: Path, name: str, sha256: str) -> Path:
     found = found or sorted(metadata.rglob(name))
     if not found:
         raise AvbenchError(
-            f"there is no {name} in {metadata} or below: take it from the official repository (LVS, EZ-VSL)"
+            f"there is no {name} in {metadata} or below: take it from the official repository (LVS, EZ-VSL, SLAVC)"
         )
     for path in found:
         if file_hash(path) == sha256:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from avbench.data.annotations import Annotation, Source, file_hash, read_annotations
+from avbench.data.annotations import Annotation, Source, file_hash, read_annotations, read_negatives
 from avbench.errors import AvbenchError
 
 GOOD = {"file": "-0BIyqJj9ZU_000030", "class": "female speech, woman speaking", "bbox": [[0.25, 0, 1, 0.5]]}
@@ -156,6 +156,61 @@ def test_odd_boxes_are_kept_in_the_official_file_alone(tmp_path: Path) -> None:
     for other in (None, "0" * 64):
         with pytest.raises(AvbenchError, match="leaves the frame"):
             read_annotations(path, official=other)
+
+
+CLASSES: dict[str, str | None] = {"a": "bell", "b": "drum", "c": "bell", "d": None}
+
+
+def negatives(folder: Path, text: str | bytes) -> list[Annotation]:
+    path = folder / "silent.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_negatives(path, CLASSES)
+
+
+def test_negatives_of_an_extended_set(tmp_path: Path) -> None:
+    came = negatives(tmp_path, 'video,audio,label\r\n"x","x",non-sounding\r\na,b,non-sounding\r\na,c,non-sounding')
+    assert [(a.id, a.image, a.audio, a.label) for a in came] == [
+        ("x+x", "x", "x", None), ("a+b", "a", "b", "drum"), ("a+c", "a", "c", "bell")
+    ]  # fmt: skip
+    assert [a.doubtful for a in came] == [False, False, True]
+    assert all((a.boxes, a.sounding, a.objects, a.sources) == ((), False, None, ()) for a in came)
+
+
+def test_negatives_need_no_header_and_may_be_of_no_class(tmp_path: Path) -> None:
+    came = negatives(tmp_path, "d,d,non-sounding\nd,x,non-sounding\n")
+    assert [(a.id, a.label, a.doubtful) for a in came] == [("d+d", None, False), ("d+x", None, False)]
+
+
+HEAD = "video,audio,label\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "silent.csv holds no row of image,audio,non-sounding: fetch the file again"),
+        (HEAD, "holds no row of image,audio,non-sounding"),
+        (HEAD + "a,b,non-soun", "silent.csv, row 2: expected image,audio,non-sounding, got 'a,b,non-soun': fetch"),
+        (HEAD + "a,b,non-sounding\na,c", "row 3: expected image,audio,non-sounding, got 'a,c'"),
+        ("a,b", "row 1: expected image,audio,non-sounding, got 'a,b'"),
+        (HEAD + "a,b,sounding\n", "row 2: expected image,audio,non-sounding, got 'a,b,sounding'"),
+        (HEAD + "\na,b,non-sounding\n", "row 2: expected image,audio,non-sounding, got ''"),
+        (HEAD + "../a,b,non-sounding\n", "row 2: image '../a' is no plain file name"),
+        (HEAD + "a,,non-sounding\n", "row 2: expected a text under 'audio', got ''"),
+        (HEAD + "a,b,non-sounding\n" * 2, "row 3: a,b,non-sounding stands there twice: keep one row of each pair"),
+        (HEAD + 'a,"b', "silent.csv is not CSV or is cut off"),
+        (HEAD.encode() + b"\xff,b,non-sounding", "silent.csv is not CSV or is cut off"),
+    ],
+)
+def test_bad_negatives_are_refused(tmp_path: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(AvbenchError, match=message) as caught:
+        negatives(tmp_path, text)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(str(tmp_path / "silent.csv"))
+
+
+def test_no_negatives_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AvbenchError, match=r"expected an annotation file at .*none.csv: No such file"):
+        read_negatives(tmp_path / "none.csv", {})
 
 
 def test_the_official_file(shared: Path) -> None:

@@ -36,7 +36,7 @@ def make_set(root: Path, entries: list = ENTRIES, **keys: str) -> Path:
 
 def test_the_built_in_names() -> None:
     names = split_names()
-    assert {"vggss", "vggss-heard", "vggss-unheard", "demo", "demo-train"} <= set(names)
+    assert {"vggss", "vggss-extended", "vggss-heard", "vggss-unheard", "demo", "demo-train"} <= set(names)
     assert names == sorted(names)
 
 
@@ -100,6 +100,53 @@ def test_official_order_and_relations(shared: Path) -> None:
     assert labels[0].isdisjoint(labels[1])
     assert Counter(len(s.boxes) for s in full.samples) == {1: 4619, 2: 385, 3: 94, 4: 37, 5: 18, 6: 3, 7: 2}
     assert set(heard.samples) < set(full.samples)
+
+
+def test_the_extended_set(shared: Path) -> None:
+    plain, extended = (load_split(name, metadata=shared / "metadata") for name in ("vggss", "vggss-extended"))
+    positives, negatives = extended.samples[:5158], extended.samples[5158:]
+    assert positives == plain.samples
+    assert len(negatives) == 5158
+    assert extended.sha256 == split_summary("vggss-extended").sha256
+    assert len({s.id for s in extended.samples}) == 10_316
+    assert all(not s.sounding and not s.boxes for s in negatives)
+    assert Counter(s.image_name for s in extended.samples).most_common(1)[0][1] == 2
+    rows = (shared / "metadata/vggss/vggss_test_plus_silent.csv").read_text().splitlines()[1:]
+    pairs = [row.removesuffix(",non-sounding").split(",") for row in rows]
+    assert [s.id for s in negatives] == ["+".join(pair) for pair in pairs]
+    assert [s.image_name for s in negatives] == [image for image, _ in pairs]
+
+
+def test_the_label_noise_of_the_extended_set(shared: Path) -> None:
+    samples = load_split("vggss-extended", metadata=shared / "metadata").samples
+    classes = {s.id: s.label for s in samples if s.sounding}
+    matched = [s for s in samples if s.id == f"{s.image_name}+{s.image_name}"]
+    mismatched = [s for s in samples[5158:] if s.id != f"{s.image_name}+{s.image_name}"]
+    assert (len(matched), len(mismatched)) == (379, 4779)
+    assert all(s.label is None and not s.doubtful for s in matched)
+    assert all(s.label is not None for s in mismatched)
+    assert sum(s.doubtful for s in samples) == sum(s.doubtful for s in mismatched) == 1185
+    assert all(s.doubtful == (classes[s.image_name] == s.label) for s in mismatched)
+    assert all(s.label == classes[s.id.partition("+")[2]] for s in mismatched)
+
+
+def test_media_of_the_extended_set(shared: Path) -> None:
+    tiny = shared / "goldens/goldens/tiny"
+    sample = load_split("vggss-extended", metadata=shared / "metadata", data=tiny).samples[-1]
+    assert sample.image == tiny / "frames/t-yy7v7P0IE_000100.jpg"
+    assert sample.audio == tiny / "audio/gTUu9V5zAME_000078.wav"
+
+
+def test_the_extended_set_needs_both_official_files(shared: Path, tmp_path: Path) -> None:
+    shutil.copy(shared / "metadata/vggss/vggss.json", tmp_path)
+    with pytest.raises(AvbenchError, match=r"there is no vggss_test_plus_silent.csv in .* or below"):
+        load_split("vggss-extended", metadata=tmp_path)
+    content = (shared / "metadata/vggss/vggss_test_plus_silent.csv").read_bytes()
+    (tmp_path / "vggss_test_plus_silent.csv").write_bytes(content[:-70])
+    with pytest.raises(
+        AvbenchError, match=r"is not the official vggss_test_plus_silent.csv: expected SHA-256 905a0094"
+    ):
+        load_split("vggss-extended", metadata=tmp_path)
 
 
 @pytest.mark.parametrize("place", ["", "vggss", "deep/down/there"])
