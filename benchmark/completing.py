@@ -12,7 +12,10 @@ from avbench.opening import Progress
 from avbench.parts import missing_parts
 from avbench.predicting import predict, resolve_device
 from avbench.request import PART, Job, MethodRequest
-from avbench.scoring import record_job, score_jobs
+from avbench.retrieval import rank_embeddings
+from avbench.scoring import record_tasks, score_tasks
+from avbench.stored import Task, describe_job, write_stored
+from avbench.truth import read_truth, write_truth
 
 
 def complete(jobs: Sequence[Job], everything: Sequence[Job], built: dict[str, Any], progress: Progress) -> None:
@@ -24,22 +27,37 @@ def complete(jobs: Sequence[Job], everything: Sequence[Job], built: dict[str, An
         built: Methods that exist already, by the key of their job; the others are loaded.
         progress: For the two bars.
     """
-    samples = len(jobs[0].split.samples)
     prior = next((job for job in everything if job.method.ref.name == "ogl"), None)
     wanted = list(jobs) if prior is None or prior in jobs else [*jobs, prior]
     device = str(resolve_device(jobs[0].settings.device))
+    truth_file = write_truth(jobs[0].split, jobs[0].settings.runs)
     methods = [built.get(job.key) or build_request(job.method, device) for job in wanted]
-    missing = sorted({n for job in wanted for n in missing_parts(job.folder, samples)})
-    if missing:
-        total = sum(min(PART, samples - n * PART) for n in missing)
-        title = f"{', '.join(job.method.ref.name for job in wanted)} on {jobs[0].split.name}"
-        with progress(f"predicting {title}", total) as advance:
-            predict(wanted, methods, advance)
-    fused = prior if "ogl" in jobs[0].settings.refine else None
-    with progress(f"scoring {jobs[0].split.name}", samples) as advance:
-        scores = score_jobs(jobs, prior=fused, advance=advance)
-    for job, values, method in zip(jobs, scores, methods, strict=False):
-        record_job(job, values, method, _resolved(job, method))
+    stored = {
+        job.key: describe_job(job, truth=truth_file, resolved=_resolved(job, method), device=device)
+        for job, method in zip(wanted, methods, strict=True)
+    }
+    for described in stored.values():
+        write_stored(described)
+    _predict(wanted, methods, progress)
+    truth = read_truth(truth_file)
+    for job, method in zip(wanted, methods, strict=True):
+        if job.settings.retrieval:
+            rank_embeddings(stored[job.key], truth, method)
+    tasks = [Task(stored[job.key], tuple(job.rows()), job.prior_key) for job in jobs]
+    fused = stored[prior.key] if prior and "ogl" in jobs[0].settings.refine else None
+    with progress(f"scoring {truth.split}", len(truth)) as advance:
+        record_tasks(tasks, score_tasks(tasks, truth, prior=fused, advance=advance), truth)
+
+
+def _predict(jobs: Sequence[Job], methods: Sequence[Any], progress: Progress) -> None:
+    samples = len(jobs[0].split.samples)
+    missing = sorted({n for job in jobs for n in missing_parts(job.folder, samples)})
+    if not missing:
+        return
+    total = sum(min(PART, samples - n * PART) for n in missing)
+    title = f"{', '.join(job.method.ref.name for job in jobs)} on {jobs[0].split.name}"
+    with progress(f"predicting {title}", total) as advance:
+        predict(jobs, methods, advance)
 
 
 def _is_file(request: MethodRequest) -> bool:

@@ -18,7 +18,7 @@ from avbench.building import place_of
 from avbench.data.loader import LoaderOptions, RawBatch, iterate_batches
 from avbench.errors import AvbenchError, UsageError
 from avbench.parts import Part, missing_parts, write_part
-from avbench.request import PART, Job, Settings
+from avbench.request import PART, Job, Settings, require_image_query
 from avbench.store import read_json, write_json
 from avbench.types import Batch, Frontend
 
@@ -72,8 +72,6 @@ def predict(jobs: Sequence[Job], methods: Sequence[Any], advance: Advance = lamb
     workers = [_Worker(j, m, set(missing_parts(j.folder, samples))) for j, m in zip(jobs, methods, strict=True)]
     workers = [worker for worker in workers if worker.missing]
     numbers = sorted(set().union(*(worker.missing for worker in workers)))
-    for worker in workers:
-        write_json(worker.job.folder / "request.json", worker.job.ingredients)
     indices = [i for n in numbers for i in range(n * PART, min((n + 1) * PART, samples))]
     started = time.perf_counter()
     for raw in _batches(workers, indices):
@@ -156,7 +154,8 @@ def _rows(worker: _Worker, batch: Batch) -> Part:
             f"the method {worker.job.method.ref.name!r} must answer with maps [B, h, w]; for {len(batch.ids)} samples "
             f"it gave {tuple(prediction.map.shape)}: mend its localize"
         )
-    require_image_query(worker.job, set(prediction.extra))
+    if "iqr" in worker.job.settings.refine and not worker.job.method.info.control:
+        require_image_query(worker.job.method.ref.name, prediction.extra)
     tensors = {"map": prediction.map, **{f"extra.{name}": extra for name, extra in prediction.extra.items()}}
     if prediction.confidence is not None:
         tensors["confidence"] = prediction.confidence
@@ -177,19 +176,6 @@ def _range_of(worker: _Worker) -> tuple[float, float] | None:
             f"first; it says {stated}: mend it, or leave it out where the maps have no range"
         )
     return low, high
-
-
-def require_image_query(job: Job, extra: set[str]) -> None:
-    """Refuse the refinement iqr for a method whose further maps ``extra`` hold no ``image_query``.
-
-    Raises:
-        UsageError: if so; controls are never refined.
-    """
-    if "iqr" in job.settings.refine and not job.method.info.control and "image_query" not in extra:
-        raise UsageError(
-            f"the refinement iqr needs a method with an image-query map, as jsa has; {job.method.ref.name!r} has none: "
-            "leave --refine iqr out or name methods that have one"
-        )
 
 
 def _is_last(raw: RawBatch, job: Job) -> bool:

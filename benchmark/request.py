@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any, Literal, get_args
 from avbench.checkpoints import sha256_of
 from avbench.data.audio_modes import AudioMode
 from avbench.data.coverage import Coverage, media_fingerprint
-from avbench.data.splits import Split
+from avbench.data.splits import Sample, Split
 from avbench.errors import UsageError, unknown_name
-from avbench.metrics.protocols import PROTOCOLS, Protocol, get_protocol
+from avbench.metrics.protocols import PROTOCOLS, Protocol, Truth, get_protocol
 from avbench.registry import MethodInfo, MethodRef
 from avbench.sources import source_fingerprint
 from avbench.store import code_fingerprint, fingerprint, hash_json
 
 Refinement = Literal["none", "ogl", "iqr"]
+ALL = "all"
+"""In the place of protocols: every one that a split has the truth for."""
 
 PART = 256
 """Samples in a part file; batches never straddle two parts, so that a resumed run gives the same bytes."""
@@ -36,7 +39,7 @@ COMBINED = "iqr+ogl"
 WITH_OBJECTS = (FUSED["ogl"], COMBINED)
 """The variants that depend on the object map."""
 
-SCORING = ("scoring.py", "retrieval.py", "metrics")
+SCORING = ("scoring.py", "aggregating.py", "several_sources.py", "retrieval.py", "truth.py", "metrics")
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Settings:
     """How the methods of a run are applied to a split."""
 
     protocols: tuple[str, ...] = ("common",)
+    """Names, or ``all``."""
     audio: AudioMode = "true"
     audio_rate: int | None = 16_000
     """Hz; None leaves every file at its own rate, as the official loaders do."""
@@ -74,7 +78,8 @@ class Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "runs", Path(self.runs))
         for protocol in self.protocols:
-            protocol_called(protocol)
+            if protocol != ALL:
+                protocol_called(protocol)
         for kind, values, known in (
             ("audio mode", (self.audio,), get_args(AudioMode)),
             ("refinement", self.refine, tuple(FUSED)),
@@ -127,27 +132,48 @@ class Job:
         return self.settings.runs / "predictions" / self.split.name / f"{self.method.ref.name}-{self.key[:12]}"
 
     def rows(self) -> list[tuple[str, str]]:
-        """The ``(variant, protocol)`` pairs that this job's predictions give, in the order of a table.
-
-        ``av`` always; with the refinement iqr ``image_query`` and ``iqr``, with ogl ``av+ogl``, with both ``iqr+ogl``
-        as well; fused variants under the protocols that define a fusion. Controls have the plain map alone.
-        """
-        refine = () if self.method.info.control else self.settings.refine
-        plain = ["av", *(["image_query"] if "iqr" in refine else [])]
-        fused = [variant for part, variant in FUSED.items() if part in refine]
-        fused += [COMBINED] if len(refine) == len(FUSED) else []
-        found = []
-        for protocol in self.settings.protocols:
-            variants = plain + (fused if get_protocol(protocol).fusion else [])
-            found += [(variant, protocol) for variant in variants]
-        return found
+        """The ``(variant, protocol)`` pairs that this job's predictions give: see :func:`rows_of`."""
+        return rows_of(self.settings.protocols, () if self.method.info.control else self.settings.refine)
 
     def record_path(self, variant: str, protocol: str) -> Path:
         """Where the record of one row under one protocol stands."""
+        place = RecordPlace(self.settings.runs, self.split.name, self.method.ref.name, self.key, self.prior_key)
+        return place.path(variant, protocol)
+
+
+@dataclass(frozen=True)
+class RecordPlace:
+    """Where the records of some predictions stand, and what their names are made of."""
+
+    runs: Path
+    split: str
+    method: str
+    key: str
+    prior_key: str | None
+
+    def path(self, variant: str, protocol: str) -> Path:
+        """The file of one row under one protocol."""
         prior = self.prior_key if variant in WITH_OBJECTS else None
         key = hash_json([self.key, prior, variant, protocol, code_fingerprint(*SCORING)])[:12]
         plain = protocol.replace(":", "-")  # a colon is not allowed in the file names of every system
-        return self.settings.runs / "records" / self.split.name / f"{self.method.ref.name}.{variant}.{plain}-{key}.json"
+        return self.runs / "records" / self.split / f"{self.method}.{variant}.{plain}-{key}.json"
+
+
+def rows_of(protocols: Sequence[str], refine: Sequence[Refinement]) -> list[tuple[str, str]]:
+    """The ``(variant, protocol)`` pairs of a method's predictions, in the order of a table.
+
+    ``av`` always; with the refinement iqr ``image_query`` and ``iqr``, with ogl ``av+ogl``, with both ``iqr+ogl``
+    as well; fused variants under the protocols that define a fusion, and of several sources the plain map alone.
+    """
+    plain = ["av", *(["image_query"] if "iqr" in refine else [])]
+    fused = [variant for part, variant in FUSED.items() if part in refine]
+    fused += [COMBINED] if len(refine) == len(FUSED) else []
+    found = []
+    for name in protocols:
+        protocol = protocol_called(name)
+        variants = ["av"] if protocol.truth == "sources" else plain + (fused if protocol.fusion else [])
+        found += [(variant, name) for variant in variants]
+    return found
 
 
 def part_count(samples: int) -> int:
@@ -182,6 +208,49 @@ def protocol_called(name: str) -> Protocol:
         return get_protocol(name)
     except ValueError as problem:
         raise UsageError(str(problem)) from None
+
+
+def protocols_for(split: Split, asked: Sequence[str]) -> tuple[str, ...]:
+    """The protocols asked for; ``all`` stands for every one that the split has the truth for.
+
+    Raises:
+        UsageError: for one that scores against masks or several sources, on a split that has none.
+    """
+    kinds = truth_kinds(split.samples)
+    found = [name for one in asked for name in (PROTOCOLS if one == ALL else [one])]
+    fitting = [name for name in found if protocol_called(name).truth in kinds]
+    for name in asked:
+        if name != ALL and name not in fitting:
+            kind = protocol_called(name).truth
+            raise UsageError(
+                f"the protocol {name} scores against {kind}, which the split {split.name} does not have: leave it out, "
+                f"or name one of {', '.join(p for p in PROTOCOLS if PROTOCOLS[p].truth in kinds)}"
+            )
+    return tuple(dict.fromkeys(fitting))
+
+
+def truth_kinds(samples: Sequence[Sample]) -> set[Truth]:
+    """What the samples can be scored against."""
+    masks = [sample.mask is not None for sample in samples if sample.sounding]
+    found: set[Truth] = {"boxes"}
+    if masks and all(masks):
+        found.add("masks")
+    if any(len(sample.sources) > 1 for sample in samples):
+        found.add("sources")
+    return found
+
+
+def require_image_query(method: str, extra: Iterable[str]) -> None:
+    """Refuse the refinement iqr for a method whose further maps ``extra`` hold no ``image_query``.
+
+    Raises:
+        UsageError: if so.
+    """
+    if "image_query" not in extra:
+        raise UsageError(
+            f"the refinement iqr needs a method with an image-query map, as jsa has; {method!r} has none: "
+            "leave --refine iqr out or name methods that have one"
+        )
 
 
 def check_batch_size(size: int) -> None:

@@ -1,53 +1,72 @@
-"""Cross-modal retrieval from stored embeddings."""
+"""Cross-modal retrieval from stored embeddings: ranks once, while the method is there; rates whenever asked for."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-from avbench.metrics.retrieval import recall_at_k, same_label
+from avbench.errors import AvbenchError
+from avbench.metrics.retrieval import recalls, retrieval_ranks
 from avbench.parts import read_parts
-from avbench.request import Job
+from avbench.store import write_atomic
+from avbench.stored import Stored
+from avbench.truth import Truth
 
 RANKS = (1, 5, 10)
+FILE = "retrieval.safetensors"
+VERSION = 1
+"""Raised whenever the same embeddings could get other ranks."""
+
+Rates = dict[str, tuple[float, int]]
 
 
-def retrieval_metrics(job: Job, method: Any) -> dict[str, float]:
-    """Recall at 1, 5 and 10 both ways, of the own pair and of any item of the own class; empty without embeddings.
+def rank_embeddings(stored: Stored, truth: Truth, method: Any) -> None:
+    """Store how far each sample's partner stands, both ways, of the own pair and of any item of the own class.
 
-    The gallery is the split's samples with a sounding object, in the split's order.
+    The gallery is the samples with a sounding object, in the split's order. Nothing is done for a method without
+    embeddings, or where the ranks are stored already.
     """
-    if not hasattr(method, "embed"):
-        return {}
+    path = stored.folder / FILE
+    if not hasattr(method, "embed") or path.exists():
+        return
     names = ("embedding.image", "embedding.audio")
-    parts = list(read_parts(job.folder, len(job.split.samples), names))
-    keep = torch.tensor([bool(sample.boxes) for sample in job.split.samples])
-    images, audios = (torch.cat([part.tensors[name] for part in parts])[keep] for name in names)
-    similarity = _similarity(method, images, audios)
-    labels = [sample.label for sample in job.split.samples if sample.boxes]
-    return _recalls(similarity, labels)
-
-
-@torch.inference_mode()
-def _similarity(method: Any, images: Tensor, audios: Tensor) -> Tensor:
-    if hasattr(method, "similarity"):
-        compared: Tensor = method.similarity(images, audios)
-        return compared
-    return F.normalize(images, dim=1) @ F.normalize(audios, dim=1).T
-
-
-def _recalls(similarity: Tensor, labels: list[str | None]) -> dict[str, float]:
-    """By metric id: ``a2i_instance_r1`` is of the own pair, ``a2i_class_r1`` of any item of the own class."""
-    relevant: dict[str, Tensor | None] = {"instance": None}
+    parts = list(read_parts(stored.folder, len(truth), names))
+    images, audios = (torch.cat([part.tensors[name] for part in parts])[truth.positive] for name in names)
+    labels = [label for label, kept in zip(truth.labels, truth.positive.tolist(), strict=True) if kept]
     known = [label for label in labels if label is not None]
-    if len(known) == len(labels):
-        relevant["class"] = same_label(known, known)
-    found: dict[str, float] = {}
-    for kind, hits in relevant.items():
-        for way, matrix in (("i2a", similarity), ("a2i", similarity.T)):
-            recalls = recall_at_k(matrix, hits, RANKS)
-            found |= {f"{way}_{kind}_r{rank}": float(value) for rank, value in recalls.items()}
+    with torch.inference_mode():
+        ranks = retrieval_ranks(
+            images,
+            audios,
+            labels=known if len(known) == len(labels) else None,
+            similarity=getattr(method, "similarity", None),
+        )
+    write_atomic(path, save(ranks, metadata={"version": str(VERSION)}))
+
+
+def retrieval_of(stored: Stored, truth: Truth) -> Rates:
+    """Recall at 1, 5 and 10 by metric id, each with the number of queries: ``a2i_instance_r1``, ``a2i_class_r1``, ...
+
+    Empty where no ranks were stored.
+
+    Raises:
+        AvbenchError: for a file of ranks that cannot be read, or of another number of samples.
+    """
+    path = stored.folder / FILE
+    if not path.exists():
+        return {}
+    try:
+        ranks: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError) as problem:
+        raise AvbenchError(f"the ranks in {path} cannot be read ({problem}): delete the file and run again") from None
+    queries = int(truth.positive.sum())
+    if any(len(values) != queries for values in ranks.values()):
+        raise AvbenchError(f"the ranks in {path} are not those of {queries} samples: delete the file and run again")
+    found: Rates = {}
+    for name, values in ranks.items():
+        found |= {f"{name}_r{k}": (rate, queries) for k, rate in recalls(values, RANKS).items()}
     return found

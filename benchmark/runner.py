@@ -19,7 +19,7 @@ from avbench.errors import UsageError
 from avbench.opening import Places, Progress, open_split, silent
 from avbench.records import Record, read_record
 from avbench.registry import MethodInfo, MethodRef, describe, find_method
-from avbench.request import Job, MethodRequest, Settings, part_count, part_path
+from avbench.request import Job, MethodRequest, Settings, part_count, part_path, protocols_for
 from avbench.store import hash_json
 from avbench.trained import trained_checkpoint
 
@@ -68,6 +68,7 @@ def run(
         AvbenchError: for missing or broken files.
     """
     split = open_split(split_name, places, progress)
+    settings = replace(settings, protocols=protocols_for(split, settings.protocols))
     requests = _with_object_prior(requests, settings)
     split, found = _covered(split, requests, settings)
     ready = [trained_checkpoint(request, split, settings, progress) for request in requests]
@@ -94,6 +95,7 @@ def evaluate_one(method: Any, split: str, places: dict[str, Path | None], **opti
 
     settings = replace(settings, device=str(place_of(method)[0]))
     loaded = open_split(split, Places(**places), silent)
+    settings = replace(settings, protocols=protocols_for(loaded, settings.protocols))
     request = _request_for_object(method)
     loaded, found = _covered(loaded, [request], settings)
     job = Job(request, loaded, found, settings)

@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from avbench.metrics.extended import aggregate_extended
-from avbench.metrics.ground_truth import union_map
-from avbench.metrics.protocols import Protocol, get_protocol
-from avbench.metrics.scoring import RawMaps, aggregate, measure
-from avbench.metrics.statistics import wilson_interval
+from avbench.aggregating import Numbers, numbers_of
+from avbench.errors import AvbenchError
+from avbench.metrics.catalogue import METRICS
+from avbench.metrics.protocols import Protocol
+from avbench.metrics.protocols import Truth as TruthKind
+from avbench.metrics.scoring import RawMaps, Row, measure_rows
 from avbench.parts import Part, read_parts
-from avbench.predicting import require_image_query, resolve_device, seconds_of
+from avbench.predicting import seconds_of
 from avbench.provenance import machine, software
 from avbench.records import Record, write_record
-from avbench.request import PART, WITH_OBJECTS, Job
-from avbench.retrieval import retrieval_metrics
+from avbench.request import PART, WITH_OBJECTS, protocol_called, require_image_query
+from avbench.retrieval import retrieval_of
+from avbench.several_sources import measure_sources
 from avbench.store import write_atomic
+from avbench.stored import Stored, Task
+from avbench.truth import Truth, read_truth
 
 MAPS = {"av": "map", "image_query": "extra.image_query", "iqr": "map", "av+ogl": "map", "iqr+ogl": "map"}
 """The tensor of a part that holds each variant's map, before fusion."""
 
+NEEDING_QUERY = {"image_query", "iqr", "iqr+ogl"}
+"""The variants that need a method's own image-query map."""
 
 RowKey = tuple[str, str]
 """Variant and protocol."""
 
 PerSample = dict[str, Tensor]
-"""Values ``[n]`` by name: ``ciou``, and ``confidence`` where the split has samples without a sounding object."""
+"""Values by name, ``[n]`` or ``[n, K]``: see :func:`avbench.metrics.scoring.measure_rows`."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +54,11 @@ class Scores:
 
 @dataclass
 class _Tally:
-    """The values of a job's rows, part by part."""
+    """The values of a task's rows, part by part."""
 
-    job: Job
+    task: Task
     parts: Iterator[Part]
-    found: dict[RowKey, list[PerSample]]
+    found: dict[RowKey, list[PerSample]] = field(default_factory=dict)
     score_range: tuple[float, float] | None = None
     own_confidence: bool = False
 
@@ -64,167 +71,209 @@ class _Tally:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _Scored:
+    """A row with its numbers."""
+
+    task: Task
     variant: str
     protocol: Protocol
     values: PerSample
-    positive: Tensor
-    metrics: dict[str, float]
+    numbers: Numbers
+    scores: Scores
 
 
-def score_jobs(jobs: Sequence[Job], *, prior: Job | None, advance: Callable[[int], None]) -> list[Scores]:
-    """Per-sample values of all rows of ``jobs``, which share a split; the truth is drawn once for all.
+def score_tasks(
+    tasks: Sequence[Task], truth: Truth, *, prior: Stored | None, advance: Callable[[int], None]
+) -> list[Scores]:
+    """Per-sample values of all rows of ``tasks``, which share their samples; the truth is drawn once for all.
 
     Args:
-        jobs: Predictions, complete.
-        prior: The job of the object map that ``av+ogl`` fuses in.
+        tasks: Stored predictions, complete, with the rows that are wanted of each.
+        truth: Of their samples.
+        prior: The predictions of the object map that ``av+ogl`` fuses in.
         advance: Called with the number of samples that were scored.
 
     Returns:
-        For each job its values by variant and protocol; confidences where the split has samples without boxes.
+        For each task its values by variant and protocol; confidences where the truth has samples without boxes.
 
     Raises:
-        UsageError: for a refinement that a method cannot give.
+        AvbenchError: for predictions of other samples, or a part file that cannot be read.
     """
-    samples = jobs[0].split.samples
-    extended = not all(sample.boxes for sample in samples)
-    tallies = [_Tally(job, read_parts(job.folder, len(samples)), {row: [] for row in job.rows()}) for job in jobs]
-    priors = read_parts(prior.folder, len(samples), ("map",)) if prior else None
-    for start in range(0, len(samples), PART):
-        chunk = samples[start : start + PART]
-        truth = torch.stack([union_map(sample.boxes) for sample in chunk])
+    extended = not bool(truth.positive.all())
+    kinds = {protocol_called(name).truth for task in tasks for _, name in task.rows}
+    tallies = [_Tally(task, read_parts(task.stored.folder, len(truth))) for task in tasks]
+    priors = read_parts(prior.folder, len(truth), ("map",)) if prior else None
+    for start in range(0, len(truth), PART):
+        rows = slice(start, min(start + PART, len(truth)))
+        drawn = _drawn(truth, rows, kinds)
         objects = _object_maps(next(priors)) if priors else None
         for tally in tallies:
-            _score_part(tally, truth, objects, confidence=extended)
-        advance(len(chunk))
+            part = next(tally.parts)
+            _require_ids(tally.task.stored, part, truth.ids[rows])
+            _score_part(tally, part, drawn, objects, confidence=extended)
+            _score_sources(tally, part, truth, rows)
+        advance(rows.stop - rows.start)
     return [tally.scores() for tally in tallies]
 
 
-def record_job(job: Job, scores: Scores, method: Any, resolved: dict[str, Any]) -> list[Record]:
-    """Aggregate the scores of a job and write its records.
-
-    Args:
-        job: What was scored.
-        scores: From :func:`score_jobs`.
-        method: The network, for the similarity of its embeddings alone.
-        resolved: What the record says of the method: its full config and its checkpoint.
-    """
-    positive = torch.tensor([bool(sample.boxes) for sample in job.split.samples])
-    retrieval = retrieval_metrics(job, method) if job.settings.retrieval else {}
+def record_tasks(tasks: Sequence[Task], scores: Sequence[Scores], truth: Truth) -> list[Record]:
+    """Aggregate the scores of tasks and write their records."""
+    area = _areas(truth)
     records = []
-    for (variant, name), values in scores.rows.items():
-        metrics = {**_aggregates(values, positive), **(retrieval if variant == "av" else {})}
-        row = _Row(variant, get_protocol(name), values, positive, metrics)
-        records.append(_record(job, row, {**_provenance(job, variant, row.protocol, resolved), **_scale(scores, row)}))
-        _write_per_sample(job, values, records[-1])
-        write_record(records[-1])
+    for task, found in zip(tasks, scores, strict=True):
+        retrieval = retrieval_of(task.stored, truth)
+        for (variant, name), values in found.rows.items():
+            protocol = protocol_called(name)
+            numbers = numbers_of(values, truth, area, protocol)
+            ranks = retrieval if variant == "av" and protocol.truth == "boxes" else {}
+            for metric, (rate, count) in ranks.items():
+                numbers.add_rates(count, **{metric: rate})
+            row = _Scored(task, variant, protocol, values, numbers, found)
+            records.append(_record(row, truth))
+            _write_per_sample(row, truth, area, records[-1])
+            write_record(records[-1])
     return records
 
 
-def _score_part(tally: _Tally, truth: Tensor, objects: RawMaps | None, *, confidence: bool) -> None:
-    part, job = next(tally.parts), tally.job
-    require_image_query(job, {name.removeprefix("extra.") for name in part.tensors})
+def score_and_record(tasks: Sequence[Task], *, prior: Stored | None, advance: Callable[[int], None]) -> list[Record]:
+    """:func:`score_tasks`, then :func:`record_tasks`, for tasks whose predictions share a truth file."""
+    truth = read_truth(tasks[0].stored.truth_path)
+    return record_tasks(tasks, score_tasks(tasks, truth, prior=prior, advance=advance), truth)
+
+
+def _drawn(truth: Truth, rows: slice, kinds: set[TruthKind]) -> dict[TruthKind, Tensor]:
+    drawing: dict[TruthKind, Callable[[slice], Tensor]] = {"boxes": truth.union_maps, "masks": truth.masks}
+    return {kind: draw(rows) for kind, draw in drawing.items() if kind in kinds}
+
+
+def _score_part(
+    tally: _Tally, part: Part, drawn: Mapping[TruthKind, Tensor], objects: RawMaps | None, *, confidence: bool
+) -> None:
     own = part.tensors.get("confidence") if confidence else None
     tally.score_range, tally.own_confidence = part.score_range, own is not None
     maps = {name: RawMaps(part.tensors[name], part.score_range) for name in MAPS.values() if name in part.tensors}
+    if any(variant in NEEDING_QUERY for variant, _ in tally.task.rows):
+        require_image_query(tally.task.stored.method, [name.removeprefix("extra.") for name in part.tensors])
     own_query = [maps["extra.image_query"]] if "extra.image_query" in maps else []
     seen = [objects] if objects else []
     fused = {"iqr": own_query, "av+ogl": seen, "iqr+ogl": own_query + seen}
-    for (variant, name), values in tally.found.items():
-        measured = measure(
-            maps[MAPS[variant]],
-            truth,
-            _protocol_on(job, name),
-            priors=fused.get(variant, []),
-            confidence=confidence and own is None,
-        )
-        values.append(measured if own is None else {**measured, "confidence": own.double()})
+    wanted = [row for row in tally.task.rows if protocol_called(row[1]).truth in drawn]
+    rows = [
+        Row(maps[MAPS[variant]], _protocol_on(tally.task, name), tuple(fused.get(variant, ())))
+        for variant, name in wanted
+    ]
+    if not rows:
+        return
+    for key, values in zip(wanted, measure_rows(rows, drawn, confidence=confidence and own is None), strict=True):
+        tally.found.setdefault(key, []).append(values if own is None else {**values, "confidence": own.double()})
+
+
+def _score_sources(tally: _Tally, part: Part, truth: Truth, rows: slice) -> None:
+    for key in tally.task.rows:
+        protocol = protocol_called(key[1])
+        if protocol.truth == "sources":
+            tally.found.setdefault(key, []).append(measure_sources(part, protocol, truth, rows))
 
 
 def _object_maps(part: Part) -> RawMaps:
     return RawMaps(part.tensors["map"], part.score_range)
 
 
-def _protocol_on(job: Job, name: str) -> Protocol:
-    protocol = get_protocol(name).on(job.split.name)
-    return protocol.of_prior() if job.key == job.prior_key else protocol
+def _protocol_on(task: Task, name: str) -> Protocol:
+    protocol = protocol_called(name).on(task.stored.split)
+    return protocol.of_prior() if task.is_prior else protocol
 
 
-def _aggregates(values: PerSample, positive: Tensor) -> dict[str, float]:
-    """Overlap over the samples with a sounding object; detection over all, where some have none."""
-    found = aggregate(values["ciou"][positive])
-    if "confidence" in values:
-        found |= aggregate_extended(values["confidence"], values["ciou"], sounding=positive)
-    return found
+def _require_ids(stored: Stored, part: Part, ids: Sequence[str]) -> None:
+    if tuple(part.ids) != tuple(ids):
+        raise AvbenchError(
+            f"the predictions in {stored.folder} are of other samples than the truth in {stored.truth_path.name} "
+            f"(they begin with {part.ids[0] if part.ids else 'nothing'}, it with {ids[0]}): predict again"
+        )
 
 
-def _scale(scores: Scores, row: _Row) -> dict[str, Any]:
+def _areas(truth: Truth) -> Tensor:
+    """``[n]``: pixels of each sample's boxes together."""
+    starts = range(0, len(truth), PART)
+    return torch.cat([truth.union_maps(slice(n, n + PART)).sum(dim=(1, 2)).double() for n in starts])
+
+
+def _scale(row: _Scored) -> dict[str, Any]:
     """On which scale the maps were thresholded, and what says how sure they are."""
-    unplaced = row.protocol.scale == "score_range" and scores.score_range is None
-    rule = "method" if scores.own_confidence else row.protocol.confidence.rule
+    unplaced = row.protocol.scale == "score_range" and row.scores.score_range is None
+    rule = "method" if row.scores.own_confidence else row.protocol.confidence.rule
     return {
-        "score_range": scores.score_range,
+        "score_range": row.scores.score_range,
         "scale": "own extremes" if unplaced else row.protocol.scale,
         "confidence": rule if "confidence" in row.values else None,
     }
 
 
-def _record(job: Job, row: _Row, provenance: dict[str, Any]) -> Record:
-    path = job.record_path(row.variant, row.protocol.name)
-    ciou, count = row.values["ciou"], int(row.positive.sum())
-    successes = round(row.metrics["locacc"] * count) if count else 0
+def _record(row: _Scored, truth: Truth) -> Record:
+    stored, count = row.task.stored, int(truth.positive.sum())
+    path = row.task.record_path(row.variant, row.protocol.name)
+    counted = row.values.get("ciou", row.values.get("iou"))
     return Record(
-        method=job.method.ref.name,
+        method=stored.method,
         variant=row.variant,
-        split=job.split.name,
+        split=stored.split,
         protocol=row.protocol.name,
-        audio=job.settings.audio if "audio" in job.method.info.needs else "true",
-        n_expected=job.coverage.expected,
-        n_scored=len(ciou),
+        audio=stored.audio,
+        n_expected=stored.expected,
+        n_scored=len(truth),
         n_positive=count,
-        n_nan=int(ciou[row.positive].isnan().sum()),
-        partial=len(ciou) < job.coverage.expected,
-        metrics=row.metrics,
-        intervals={"locacc": wilson_interval(successes, count)} if count else {},
-        provenance=provenance,
-        run=_run(job),
+        n_nan=0 if counted is None else int(counted[truth.positive].isnan().sum()),
+        partial=len(truth) < stored.expected,
+        metrics=row.numbers.metrics,
+        intervals=row.numbers.intervals(),
+        provenance={**_provenance(row, truth), **_scale(row)},
+        run={**_run(stored), "finished": pd.Timestamp.now(tz="UTC").isoformat(timespec="seconds")},
         per_sample=path.with_suffix(".parquet").name,
         path=path,
     )
 
 
-def _provenance(job: Job, variant: str, protocol: Protocol, resolved: dict[str, Any]) -> dict[str, Any]:
+def _provenance(row: _Scored, truth: Truth) -> dict[str, Any]:
+    stored, protocol = row.task.stored, row.protocol
     return {
-        **resolved,
-        "split": {"name": job.split.name, "sha256": job.split.sha256, "missing": list(job.coverage.missing)},
+        **stored.resolved,
+        "split": {"name": stored.split, "sha256": stored.split_sha256, "missing": list(stored.missing)},
+        "truth": truth.sha256,
         "protocol": {"name": protocol.name, "version": protocol.version},
-        "inputs": job.ingredients,
-        "key": job.key,
-        "prior_key": job.prior_key if variant in WITH_OBJECTS else None,
+        "metrics": {name: METRICS[name].version for name in row.numbers.metrics},
+        "inputs": stored.inputs,
+        "key": stored.key,
+        "prior_key": row.task.prior_key if row.variant in WITH_OBJECTS else None,
         "software": software(),
         "decoding": {"image": "pillow-bicubic-224", "audio": "soundfile-mean", "resampling": "torchaudio"},
     }
 
 
-def _run(job: Job) -> dict[str, Any]:
+def _run(stored: Stored) -> dict[str, Any]:
     return {
-        "seconds": seconds_of(job.folder),
-        "finished": pd.Timestamp.now(tz="UTC").isoformat(timespec="seconds"),
-        "command": job.settings.command,
-        **machine(str(resolve_device(job.settings.device))),
+        "seconds": seconds_of(stored.folder),
+        "command": stored.asked["command"],
+        **machine(stored.asked["device"]),
     }
 
 
-def _write_per_sample(job: Job, values: PerSample, record: Record) -> None:
-    samples: Sequence[Any] = job.split.samples
+def _write_per_sample(row: _Scored, truth: Truth, area: Tensor, record: Record) -> None:
     table = pd.DataFrame(
         {
-            "id": [sample.id for sample in samples],
-            "label": pd.array([sample.label for sample in samples], dtype="string"),
-            "boxes": [len(sample.boxes) for sample in samples],
-            **{name: column.numpy() for name, column in values.items()},
+            "id": truth.ids,
+            "label": pd.array(list(truth.labels), dtype="string"),
+            "image": truth.image_names,
+            "boxes": [len(boxes) for boxes in truth.boxes],
+            "area": area.numpy(),
+            "doubtful": truth.doubtful,
+            **{name: column.numpy() for name, column in row.values.items() if column.ndim == 1},
         }
     )
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     write_atomic(record.path.with_name(record.per_sample), buffer.getvalue())
+
+
+def per_sample_path(record: Record) -> Path:
+    """Where the per-sample values of a record stand."""
+    return record.path.with_name(record.per_sample)

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avbench.metrics.catalogue import METRICS, Metric
+from avbench.metrics.protocols import get_protocol
 from avbench.records import Record
 
-MAIN = ("locacc", "auc", "mean_ciou")
-"""Metrics of every table, in this order; further ones follow where any record has them."""
-
 DETECTION = ("ap", "max_f1")
-"""Metrics that stand beside the main ones on splits with samples in which nothing sounds."""
+"""Metrics that stand beside the leading ones on splits with samples in which nothing sounds."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Row:
 
 
 def headings(shown: Sequence[str]) -> tuple[str, ...]:
-    """Column titles of the table with the metrics ``shown``, which begin with the main ones."""
+    """Column titles of the table with the metrics ``shown``, the first of which has its interval beside it."""
     metrics = [f"{METRICS[name].display} %" for name in shown]
     titles = ["method", *metrics, "samples", "seconds", "samples/s"]
     titles.insert(2, "95 % interval")
@@ -33,19 +31,24 @@ def headings(shown: Sequence[str]) -> tuple[str, ...]:
 
 
 def leading(records: Sequence[Record]) -> tuple[str, ...]:
-    """Ids of the metrics that come first: the main ones, and those of detection where any record has them."""
-    return (*MAIN, *(name for name in DETECTION if any(name in record.metrics for record in records)))
+    """Ids of the metrics that come first: the protocols' own, and those of detection where any record has them."""
+    own = dict.fromkeys(name for record in records for name in get_protocol(record.protocol).headline)
+    return (*own, *(name for name in DETECTION if any(name in record.metrics for record in records)))
 
 
-def further(records: Sequence[Record]) -> tuple[str, ...]:
-    """Ids of the metrics beyond the leading ones that any record has, in the catalogue's order."""
+def further(records: Sequence[Record], *, detail: bool = False) -> tuple[str, ...]:
+    """Ids of the metrics beyond the leading ones that any record has, in the catalogue's order.
+
+    ``detail`` adds those that tables leave out unless asked for them.
+    """
     present, first = {name for record in records for name in record.metrics}, leading(records)
-    return tuple(name for name in METRICS if name in present and name not in first)
+    shown = [name for name, metric in METRICS.items() if detail or not metric.detail]
+    return tuple(name for name in shown if name in present and name not in first)
 
 
-def columns(records: Sequence[Record]) -> tuple[str, ...]:
+def columns(records: Sequence[Record], *, detail: bool = False) -> tuple[str, ...]:
     """Ids of all metrics shown: the leading ones, then the further ones."""
-    return (*leading(records), *further(records))
+    return (*leading(records), *further(records, detail=detail))
 
 
 def rows(records: Sequence[Record], shown: Sequence[str]) -> list[Row]:
@@ -55,7 +58,7 @@ def rows(records: Sequence[Record], shown: Sequence[str]) -> list[Row]:
 
 def _cells(record: Record, shown: Sequence[str]) -> tuple[str, ...]:
     values = [_value(record, METRICS[name]) for name in shown]
-    values.insert(1, _interval(record))
+    values.insert(1, _interval(record, shown[0]))
     partial = " partial" if record.partial else ""
     speed = f"{record.n_scored / record.seconds:.0f}" if record.seconds > 0 else ""
     count = f"{record.n_scored}/{record.n_expected}{partial}"
@@ -72,8 +75,8 @@ def _value(record: Record, metric: Metric) -> str:
     return "" if value is None or value != value else f"{100 * value:.{metric.decimals}f}"
 
 
-def _interval(record: Record) -> str:
-    if "locacc" not in record.intervals:
+def _interval(record: Record, name: str) -> str:
+    if name not in record.intervals:
         return ""
-    low, high = record.intervals["locacc"]
+    low, high = record.intervals[name]
     return f"{100 * low:.1f} to {100 * high:.1f}"

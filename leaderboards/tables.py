@@ -15,20 +15,22 @@ from avbench.records import Record
 STYLES = {"md": "github", "tex": "latex_booktabs"}
 
 
-def table_text(records: Sequence[Record], form: str) -> str:
+def table_text(records: Sequence[Record], form: str, *, detail: bool = False) -> str:
     """The records as one table per split and protocol.
 
     Args:
         records: At least one.
         form: ``md``, ``csv`` or ``tex``; CSV is one table with split and protocol as its first columns.
+        detail: Also the metrics that tables leave out unless asked for them.
     """
-    shown = columns(records)
-    titles, lines = headings(shown), rows(records, shown)
     if form == "csv":
-        return _csv(titles, lines)
+        shown = columns(records, detail=detail)
+        return _csv(headings(shown), rows(records, shown))
     blocks = []
-    for (split, protocol), group in groupby(sorted(lines, key=_place), key=_place):
-        cells = [row.cells for row in group]
+    for (split, protocol), group in groupby(sorted(records, key=_place), key=_place):
+        found = list(group)
+        shown = columns(found, detail=detail)
+        titles, cells = headings(shown), [row.cells for row in rows(found, shown)]
         table = tabulate(cells, titles, tablefmt=STYLES[form], disable_numparse=True, colalign=_alignment(titles))
         blocks.append(f"{_caption(split, protocol, form)}\n\n{table}\n")
     return "\n".join(blocks)
@@ -39,8 +41,8 @@ def caption(split: str, protocol: str) -> str:
     return f"{split}, protocol {protocol}"
 
 
-def _place(row: Row) -> tuple[str, str]:
-    return row.split, row.protocol
+def _place(record: Record) -> tuple[str, str]:
+    return record.split, record.protocol
 
 
 def _caption(split: str, protocol: str, form: str) -> str:

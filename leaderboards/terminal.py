@@ -18,8 +18,11 @@ WIDE = 1000
 """Columns assumed where the output is a file or a pipe, so that nothing is cut."""
 
 
-def print_table(records: Sequence[Record]) -> None:
-    """Print one table per split and protocol on stdout, and one of the further metrics where there are any."""
+def print_table(records: Sequence[Record], *, detail: bool = False) -> None:
+    """Print one table per split and protocol on stdout, and one of the further metrics where there are any.
+
+    ``detail`` adds the metrics that tables leave out unless asked for them.
+    """
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDE)
@@ -27,8 +30,8 @@ def print_table(records: Sequence[Record]) -> None:
     for (split, protocol), group in groupby(ordered, key=_place):
         found = list(group)
         console.print(_main_table(found, caption(split, protocol)))
-        if further(found):
-            console.print(_further_table(found))
+        if further(found, detail=detail):
+            console.print(_further_table(found, detail=detail))
         for note in notes(found):
             console.print(note)
 
@@ -46,9 +49,10 @@ def _main_table(records: Sequence[Record], title: str) -> Table:
     return table
 
 
-def _further_table(records: Sequence[Record]) -> Table:
+def _further_table(records: Sequence[Record], *, detail: bool) -> Table:
     """The methods that have any of the further metrics, against these; the fewer of the two stand side by side."""
-    having, metrics = [record for record in records if further([record])], further(records)
+    having = [record for record in records if further([record], detail=detail)]
+    metrics = further(records, detail=detail)
     names = [METRICS[name].display for name in metrics]
     cells = [[record.title, *[value_of(record, name) for name in metrics]] for record in having]
     lines = [["%", *names], *cells]
@@ -65,7 +69,7 @@ def _further_table(records: Sequence[Record]) -> Table:
 def notes(records: Sequence[Record]) -> list[str]:
     """What a reader must know of the numbers above."""
     first, found = records[0], []
-    if first.n_positive != first.n_scored:
+    if first.n_positive != first.n_scored and "locacc" in first.metrics:
         found.append(f"cIoU, AUC and mean cIoU are over the {first.n_positive} samples with a sounding object.")
         if any("ap" in record.metrics for record in records):
             negatives = first.n_scored - first.n_positive

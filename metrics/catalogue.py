@@ -26,81 +26,111 @@ class Metric:
     """Raised whenever the same input could give another value."""
     function: str
     """``module:function``."""
+    detail: bool = False
+    """Left out of tables unless asked for."""
 
 
-def _localisation(key: str, display: str, *, reference: str, function: str) -> Metric:
-    return Metric(key, display, "percent", "higher", 2, reference, 1, f"avbench.metrics.{function}")
+EZVSL, SLAVC, ALIGN, AVSBENCH = "stoneMo/EZ-VSL", "stoneMo/SLAVC", "kaistmm/SSLalignment", "OpenNLPLab/AVSBench"
+EXTENDED = "Mo & Morgado, A Closer Look at Weakly-Supervised Audio-Visual Source Localization, NeurIPS 2022, section 4"
+MIX = "Hu et al., Mix and Localize, CVPR 2022, which has no evaluation code; avbench's reading"
+
+
+def _share(key: str, display: str, reference: str, function: str, *, detail: bool = False) -> Metric:
+    return Metric(key, display, "percent", "higher", 2, reference, 1, f"avbench.metrics.{function}", detail)
+
+
+def _detail(key: str, display: str, reference: str, function: str) -> Metric:
+    return _share(key, display, reference, function, detail=True)
 
 
 def _retrieval(way: str, hit: str, k: int) -> Metric:
     arrow = {"a2i": "A->I", "i2a": "I->A"}[way]
-    return Metric(
-        id=f"{way}_{hit}_r{k}",
-        display=f"{arrow} R@{k} ({hit})",
-        unit="percent",
-        direction="higher",
-        decimals=2,
-        reference="Senocak et al., Sound Source Localization is All about Cross-Modal Alignment, ICCV 2023, "
-        "section 4.2; there is no official code",
-        version=1,
-        function="avbench.metrics.retrieval:recall_at_k",
+    reference = (
+        "Senocak et al., Sound Source Localization is All about Cross-Modal Alignment, ICCV 2023, section 4.2; there "
+        "is no official code"
+    )
+    return _share(f"{way}_{hit}_r{k}", f"{arrow} R@{k} ({hit})", reference, "retrieval:recall_at_k")
+
+
+def _of_size(size: str) -> Metric:
+    reference = f"{SLAVC} utils.py, EvaluatorFull.filter_subset: the area of the truth on 224 x 224"
+    return _detail(f"locacc_{size}", f"cIoU, {size}", reference, "sizes:bucket_members")
+
+
+def _detection(suffix: str, note: str) -> tuple[Metric, ...]:
+    """The measures of extended sets; ``_clean`` without the negatives whose sound is of a class in sight."""
+    tail = f", {note}" if note else ""
+    official = f"{SLAVC} utils.py, EvaluatorFull"
+    return (
+        _share(f"ap{suffix}", f"AP{tail}", f"{EXTENDED}; the full curve", "extended:average_precision"),
+        _share(f"max_f1{suffix}", f"max-F1{tail}", f"{EXTENDED}; over all thresholds", "extended:max_f1"),
+        _share(
+            f"ap_official{suffix}",
+            f"AP (official){tail}",
+            f"{official}.calc_ap",
+            "extended:average_precision_official",
+        ),
+        _share(
+            f"max_f1_official{suffix}",
+            f"max-F1 (official){tail}",
+            f"{official}.finalize_stats",
+            "extended:max_f1_official",
+        ),
     )
 
 
 METRICS: dict[str, Metric] = {
     metric.id: metric
     for metric in (
-        _localisation(
+        _share(
             "ciou",
             "cIoU of one sample",
-            reference="Senocak et al., Learning to Localize Sound Source in Visual Scenes, CVPR 2018; "
-            "stoneMo/EZ-VSL utils.py, Evaluator.cal_CIOU",
-            function="consensus_iou:consensus_iou",
+            "Senocak et al., Learning to Localize Sound Source in Visual Scenes, CVPR 2018; "
+            f"{EZVSL} utils.py, Evaluator.cal_CIOU",
+            "consensus_iou:consensus_iou",
         ),
-        _localisation(
-            "locacc",
-            "cIoU",
-            reference="the papers' cIoU column; stoneMo/EZ-VSL utils.py, Evaluator.finalize_AP50",
-            function="success:success_rate",
+        _share(
+            "locacc", "cIoU", f"the papers' cIoU; {EZVSL} utils.py, Evaluator.finalize_AP50", "success:success_rate"
         ),
-        _localisation(
-            "mean_ciou",
-            "mean cIoU",
-            reference="stoneMo/EZ-VSL utils.py, Evaluator.finalize_cIoU",
-            function="success:mean_ciou",
+        _share("mean_ciou", "mean cIoU", f"{EZVSL} utils.py, Evaluator.finalize_cIoU", "success:mean_ciou"),
+        _share("auc", "AUC", f"{EZVSL} utils.py, Evaluator.finalize_AUC", "success:area_under_success"),
+        _detail("auc_exact", "AUC (exact area)", "avbench", "success:exact_area_under_success"),
+        _detail("locacc_30", "cIoU@0.3", "stoneMo/AVGN utils.py", "success:success_rate"),
+        _detail("locacc_75", "cIoU@0.75", f"{SLAVC} utils.py, EvaluatorFull", "success:success_rate"),
+        _detail("locacc_adap", "cIoU adap.", f"{ALIGN} utils.py, cal_CIOU_adap", "masks:adaptive_mask"),
+        _detail("auc_adap", "AUC adap.", f"{ALIGN} utils.py, cal_CIOU_adap", "masks:adaptive_mask"),
+        _share("iiou", "IIoU", f"{ALIGN} utils.py, Evaluator_iiou", "interactive:interactive_success_rate"),
+        _share("iauc", "IAUC", f"{ALIGN} utils.py, finalize_IAUC", "interactive:area_under_interactive_success"),
+        _detail("iiou_adap", "IIoU adap.", f"{ALIGN} utils.py", "interactive:interactive_success_rate"),
+        _detail("iauc_adap", "IAUC adap.", f"{ALIGN} utils.py", "interactive:area_under_interactive_success"),
+        *map(_of_size, ("small", "medium", "large", "huge")),
+        _detail(
+            "pointing",
+            "pointing game",
+            "Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016",
+            "pixelwise:pointing_hit",
         ),
-        _localisation(
-            "auc",
-            "AUC",
-            reference="stoneMo/EZ-VSL utils.py, Evaluator.finalize_AUC",
-            function="success:area_under_success",
+        _detail("pixel_ap", "pixel AP", "sklearn.metrics.average_precision_score", "pixelwise:pixel_average_precision"),
+        _detail("pixel_roc_auc", "pixel ROC-AUC", "sklearn.metrics.roc_auc_score", "pixelwise:pixel_roc_auc"),
+        _detail("energy", "energy inside", "Wang et al., Score-CAM, CVPR Workshops 2020", "pixelwise:energy_inside"),
+        *_detection("", ""),
+        *_detection("_clean", "without doubtful negatives"),
+        _share("miou", "mIoU", f"{AVSBENCH} utility.py, mask_iou; mean over images", "segmentation:miou"),
+        _share("fscore", "F-score", "swimmiing/ACL-SSL eval_utils.py; one threshold", "segmentation:f_score_dataset"),
+        _detail("miou_official", "mIoU (batches)", f"{AVSBENCH} utility.py, batches of 20", "segmentation:miou"),
+        _detail(
+            "fscore_official",
+            "F-score (batches)",
+            f"{AVSBENCH} utility.py, Eval_Fmeasure, batches of 20",
+            "segmentation:f_score_batches",
         ),
-        _localisation(
-            "ap",
-            "AP",
-            reference="Mo & Morgado, A Closer Look at Weakly-Supervised Audio-Visual Source Localization, "
-            "NeurIPS 2022, section 4; the full curve",
-            function="extended:average_precision",
-        ),
-        _localisation(
-            "max_f1",
-            "max-F1",
-            reference="Mo & Morgado, A Closer Look at Weakly-Supervised Audio-Visual Source Localization, "
-            "NeurIPS 2022, section 4; over all thresholds",
-            function="extended:max_f1",
-        ),
-        _localisation(
-            "ap_official",
-            "AP (official)",
-            reference="stoneMo/SLAVC utils.py, EvaluatorFull.calc_ap",
-            function="extended:average_precision_official",
-        ),
-        _localisation(
-            "max_f1_official",
-            "max-F1 (official)",
-            reference="stoneMo/SLAVC utils.py, EvaluatorFull.finalize_stats",
-            function="extended:max_f1_official",
-        ),
+        _share("fscore_image", "F-score (per image)", "avbench", "segmentation:f_score_image"),
+        _share("source_success_30", "CIoU@0.3", MIX, "multisource:matched_ciou"),
+        _share("cap", "CAP", MIX, "multisource:class_aware_ap"),
+        _share("piap", "PIAP", MIX, "multisource:permutation_invariant_ap"),
+        _share("source_auc", "AUC (sources)", MIX, "success:area_under_success"),
+        _detail("source_success_50", "CIoU@0.5", MIX, "multisource:matched_ciou"),
+        _detail("source_ciou", "mean cIoU (sources)", MIX, "multisource:matched_ciou"),
         *(_retrieval(way, hit, k) for hit in ("instance", "class") for way in ("a2i", "i2a") for k in (1, 5, 10)),
     )
 }

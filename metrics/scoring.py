@@ -164,7 +164,7 @@ def _check(rows: Sequence[Row], truths: Mapping[Truth, Tensor]) -> int:
         count, kind = len(row.maps), row.protocol.truth
         if kind == "sources":
             raise ValueError(
-                f"the protocol {row.protocol.name} scores each source apart: use avbench.metrics.multisource, or another"
+                f"the protocol {row.protocol.name} scores each source apart: use avbench.metrics.multisource"
             )
         if kind not in truths:
             raise ValueError(f"the protocol {row.protocol.name} scores against {kind}, which are not given")

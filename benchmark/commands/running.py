@@ -31,7 +31,7 @@ from avbench.metrics.protocols import PROTOCOLS
 from avbench.opening import Places
 from avbench.records import Record
 from avbench.registry import describe, find_method
-from avbench.request import MethodRequest, Refinement, Settings, protocol_called
+from avbench.request import ALL, MethodRequest, Refinement, Settings, protocol_called
 from avbench.runner import Outcome, request_for, run
 
 CONTROLS = ("whole", "square", "disc")
@@ -114,7 +114,7 @@ def _add_measures(parser: ArgumentParser) -> None:
         "--protocol",
         type=str,
         default=None,
-        help="names, separated by commas (default: common); jsa:av_weight=0.6 fuses with a weight of its own",
+        help="names, separated by commas, or all (default: common); jsa:av_weight=0.6 fuses with a weight of its own",
     )
     how.add_argument(
         "--audio",
@@ -179,7 +179,7 @@ def _protocols(options: Namespace) -> tuple[str, ...]:
 
 
 def _check_fusion(protocols: Sequence[str], refinements: Sequence[Refinement]) -> None:
-    if refinements and not any(protocol_called(name).fusion for name in protocols):
+    if refinements and not any(name == ALL or protocol_called(name).fusion for name in protocols):
         fusing = " or ".join(name for name, protocol in PROTOCOLS.items() if protocol.fusion)
         raise UsageError(
             f"the refinement {','.join(refinements)} needs a protocol with a fusion, such as {fusing}; "
