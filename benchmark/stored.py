@@ -62,6 +62,14 @@ class Stored:
         return self.expected - len(self.missing)
 
     @property
+    def has_image_query(self) -> bool:
+        """Whether the method gave image-query maps beside its own."""
+        from safetensors import safe_open
+
+        with safe_open(part_path(self.folder, 0), framework="numpy") as file:
+            return "extra.image_query" in file.keys()  # noqa: SIM118 - no dict
+
+    @property
     def title(self) -> str:
         """The method, and what it heard where that is not the sample's own sound."""
         return self.method if self.audio == "true" else f"{self.method} ({self.audio} audio)"

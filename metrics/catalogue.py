@@ -89,9 +89,7 @@ METRICS: dict[str, Metric] = {
             f"{EZVSL} utils.py, Evaluator.cal_CIOU",
             "consensus_iou:consensus_iou",
         ),
-        _share(
-            "locacc", "cIoU", f"the papers' cIoU; {EZVSL} utils.py, Evaluator.finalize_AP50", "success:success_rate"
-        ),
+        _share("locacc", "cIoU", f"papers' cIoU; {EZVSL} utils.py, Evaluator.finalize_AP50", "success:success_rate"),
         _share("mean_ciou", "mean cIoU", f"{EZVSL} utils.py, Evaluator.finalize_cIoU", "success:mean_ciou"),
         _share("auc", "AUC", f"{EZVSL} utils.py, Evaluator.finalize_AUC", "success:area_under_success"),
         _detail("auc_exact", "AUC (exact area)", "avbench", "success:exact_area_under_success"),

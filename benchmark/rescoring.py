@@ -1,0 +1,127 @@
+"""Scoring predictions that lie on disk: without media, annotation files, a network or a GPU. Imports no torch itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from avbench.errors import UsageError, unknown_name
+from avbench.metrics.protocols import PROTOCOLS, Truth
+from avbench.opening import Progress, silent
+from avbench.records import Record, read_record
+from avbench.request import ALL, Refinement, protocol_called, rows_of
+from avbench.stored import Stored, Task, find_stored
+
+OBJECT_PRIOR = "ogl"
+"""The method whose map the refinement ogl fuses in."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which of the stored predictions, and which rows of them.
+
+    Attributes:
+        methods: names; empty for all.
+        splits: names; empty for all.
+        audio: audio modes; empty for all.
+        refine: refinements that give further rows where the stored maps allow them.
+        protocols: names, or ``all``.
+    """
+
+    methods: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+    audio: tuple[str, ...] = ()
+    refine: tuple[Refinement, ...] = ()
+    protocols: tuple[str, ...] = ("common",)
+
+
+def rescore(places: Sequence[Path], choice: Choice, progress: Progress = silent) -> list[Record]:
+    """The records of stored predictions, scored now where they are not yet, in the order found.
+
+    Args:
+        places: Runs folders, folders below their ``predictions/``, or records.
+        choice: What is wanted of them.
+        progress: For a bar per split.
+
+    Raises:
+        UsageError: for a place without predictions, a choice that leaves none, or a protocol whose truth they lack.
+        AvbenchError: for files that are broken, incomplete or do not belong together.
+    """
+    found = chosen(find_stored(places), choice)
+    records: list[Record] = []
+    for _, group in groupby(sorted(found, key=_samples_of), key=_samples_of):
+        records += _records_of(list(group), choice, progress)
+    return records
+
+
+def chosen(found: Sequence[Stored], choice: Choice) -> list[Stored]:
+    """Those of ``found`` that a choice names.
+
+    Raises:
+        UsageError: if a name is not among them, or none is left.
+    """
+    for kind, wanted, there in (
+        ("method among the predictions", choice.methods, {stored.method for stored in found}),
+        ("split among the predictions", choice.splits, {stored.split for stored in found}),
+        ("audio mode among the predictions", choice.audio, {stored.audio for stored in found}),
+    ):
+        for name in wanted:
+            if name not in there:
+                raise unknown_name(kind, name, there, f"the list {', '.join(sorted(there))}")
+    kept = [stored for stored in found if _is_chosen(stored, choice)]
+    if not kept:
+        raise UsageError("no predictions are left of those chosen: name fewer of --method, --split and --audio")
+    return kept
+
+
+def _is_chosen(stored: Stored, choice: Choice) -> bool:
+    pairs = ((stored.method, choice.methods), (stored.split, choice.splits), (stored.audio, choice.audio))
+    return all(not wanted or name in wanted for name, wanted in pairs)
+
+
+def _samples_of(stored: Stored) -> tuple[str, str, str]:
+    return stored.split, str(stored.runs), stored.truth
+
+
+def _records_of(group: Sequence[Stored], choice: Choice, progress: Progress) -> list[Record]:
+    """Of predictions of the same samples."""
+    prior = next((stored for stored in group if stored.method == OBJECT_PRIOR), None)
+    if "ogl" in choice.refine and prior is None:
+        raise UsageError(
+            f"the refinement ogl needs the object maps of {group[0].split}, and there are no predictions of ogl in "
+            f"{group[0].runs}: add them with avbench run --refine ogl"
+        )
+    protocols = _protocols(group[0], choice.protocols)
+    tasks = [_task(stored, protocols, choice.refine, prior) for stored in group]
+    paths = [task.record_path(*row) for task in tasks for row in task.rows]
+    if not all(path.exists() and path.with_suffix(".parquet").exists() for path in paths):
+        from avbench.scoring import score_and_record
+
+        with progress(f"scoring {group[0].split}", group[0].samples) as advance:
+            score_and_record(tasks, prior=prior if "ogl" in choice.refine else None, advance=advance)
+    return [read_record(path) for path in paths]
+
+
+def _task(stored: Stored, protocols: Sequence[str], refine: Sequence[Refinement], prior: Stored | None) -> Task:
+    wanted = () if stored.control else tuple(one for one in refine if one != "iqr" or stored.has_image_query)
+    return Task(stored, tuple(rows_of(protocols, wanted)), prior.key if prior else None)
+
+
+def _protocols(stored: Stored, asked: Sequence[str]) -> tuple[str, ...]:
+    """Those asked for; ``all`` stands for every one that the truth allows."""
+    from avbench.truth import read_truth
+
+    truth = read_truth(stored.truth_path)
+    kinds: set[Truth] = {"boxes"}
+    kinds |= {"masks"} if truth.has_masks else set()
+    kinds |= {"sources"} if truth.has_sources else set()
+    for name in asked:
+        if name != ALL and protocol_called(name).truth not in kinds:
+            raise UsageError(
+                f"the protocol {name} scores against {protocol_called(name).truth}, which the truth of {stored.split} "
+                "does not have: leave it out"
+            )
+    named = [name for one in asked for name in (PROTOCOLS if one == ALL else [one])]
+    return tuple(dict.fromkeys(name for name in named if protocol_called(name).truth in kinds))
