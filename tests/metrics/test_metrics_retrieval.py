@@ -219,6 +219,16 @@ def test_half_precision_is_compared_in_single_precision():
     )
 
 
+def test_similarities_of_any_type_are_compared():
+    images, audios = torch.randint(-3, 4, (2, 30, 3)).float()
+    expected = listed(retrieval_ranks(images, audios, similarity=products))
+    for kind in (torch.int64, torch.bfloat16, torch.float64):
+        found = retrieval_ranks(images, audios, similarity=lambda a, b, kind=kind: products(a, b).to(kind))
+        assert listed(found) == expected, kind
+    images.requires_grad_()
+    assert listed(retrieval_ranks(images, audios, similarity=products)) == expected
+
+
 def test_labels_of_one_sample_each_are_instance_hits_and_one_label_is_always_hit():
     images, audios = torch.randn(2, 30, 4)
     alone = retrieval_ranks(images, audios, labels=range(30))
