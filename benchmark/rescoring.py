@@ -1,4 +1,4 @@
-"""Scoring predictions that lie on disk: without media, annotation files, a network or a GPU. Imports no torch itself."""
+"""Scoring predictions that lie on disk: no media, no annotation files, no network, no GPU. Imports no torch itself."""
 
 from __future__ import annotations
 
@@ -94,7 +94,8 @@ def _records_of(group: Sequence[Stored], choice: Choice, progress: Progress) -> 
             f"{group[0].runs}: add them with avbench run --refine ogl"
         )
     protocols = _protocols(group[0], choice.protocols)
-    tasks = [_task(stored, protocols, choice.refine, prior) for stored in group]
+    methods_first = sorted(group, key=lambda stored: stored.control)
+    tasks = [_task(stored, protocols, choice.refine, prior) for stored in methods_first]
     paths = [task.record_path(*row) for task in tasks for row in task.rows]
     if not all(path.exists() and path.with_suffix(".parquet").exists() for path in paths):
         from avbench.scoring import score_and_record

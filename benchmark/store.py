@@ -87,7 +87,7 @@ def code_fingerprint(*parts: str) -> str:
     files: list[Path] = []
     for part in parts:
         place = PACKAGE / part
-        if part == "metrics" and not place.exists():  # editable install: the mapped folder stands beside the package
+        if part.startswith("metrics") and not place.exists():  # editable: the mapped folder stands beside the package
             place = PACKAGE.parent / part
         files += sorted(place.glob("*.py")) if place.is_dir() else [place]
     return fingerprint(files)

@@ -18,7 +18,16 @@ from avbench.store import code_fingerprint, hash_json, home
 
 TRAINING = (
     *("training.py", "preparing.py", "neighbours.py", "encoders.py", "augment.py", "frontends.py", "types.py"),
-    *("building.py", "checkpoints.py", "official_files.py", "nets", "data", "metrics"),
+    *("building.py", "checkpoints.py", "official_files.py", "nets", "metrics/ground_truth.py"),
+    *(
+        f"data/{name}.py"
+        for name in ("annotations", "batches", "decoding", "loader", "splits", "training_set", "video")
+    ),
+    *(
+        f"data/demo{part}.py"
+        for part in ("", "_dice", "_drawing", "_files", "_portions", "_scene", "_shapes", "_sound")
+    ),
+    "data/demo_world.py",
 )
 """The source on which a training depends, beside the method's own file and the recipe."""
 

@@ -154,12 +154,12 @@ def _settings(options: Namespace, audio: AudioMode, command: str) -> Settings:
     check_device(options.device)
     check_least("--workers", options.workers, 0)
     protocols = _protocols(options)
-    _check_fusion(protocols, _refinements(options.refine))
+    _check_fusion(protocols, refinements(options.refine))
     return Settings(
         protocols=protocols,
         audio=audio,
         audio_rate=_rate(options.audio_rate),
-        refine=_refinements(options.refine),
+        refine=refinements(options.refine),
         retrieval=options.retrieval,
         allow_missing=options.allow_missing,
         device=options.device,
@@ -174,7 +174,7 @@ def _protocols(options: Namespace) -> tuple[str, ...]:
     """Those asked for; by default ``common``, and with a refinement the protocol that defines its fusion."""
     if options.protocol is None:
         fusing = {"ogl": "ezvsl", "iqr": "jsa"}
-        return ("common", *(fusing[part] for part in _refinements(options.refine)))
+        return ("common", *(fusing[part] for part in refinements(options.refine)))
     return tuple(names(options.protocol, "protocol"))
 
 
@@ -195,7 +195,12 @@ def _rate(text: str) -> int | None:
     raise UsageError(f"expected --audio-rate native or a rate in Hz such as 16000, got {text!r}")
 
 
-def _refinements(text: str) -> tuple[Refinement, ...]:
+def refinements(text: str) -> tuple[Refinement, ...]:
+    """Those of a text such as ``ogl,iqr``.
+
+    Raises:
+        UsageError: for another word, or ``none`` beside one.
+    """
     parts = names(text, "refinement")
     unknown = [part for part in parts if part not in get_args(Refinement)]
     if unknown or ("none" in parts and len(parts) > 1):
@@ -206,7 +211,7 @@ def _refinements(text: str) -> tuple[Refinement, ...]:
 def _requests(options: Namespace, split: str) -> list[MethodRequest]:
     methods = _methods(options.method)
     # The object map that is mixed in is a method of the run, named or not, with settings of its own.
-    implied = ["ogl"] if "ogl" in _refinements(options.refine) and "ogl" not in methods else []
+    implied = ["ogl"] if "ogl" in refinements(options.refine) and "ogl" not in methods else []
     checkpoints = per_method(options.checkpoint, methods, "--checkpoint", implied=implied)
     overrides = settings_of(options.set, methods, implied=implied)
     requests = [request_for(name, _checkpoint(name, checkpoints[name]), overrides[name]) for name in methods]

@@ -1,0 +1,102 @@
+"""The protocol-sensitivity table at the terminal, and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from tabulate import tabulate
+
+from avbench.leaderboards.sensitivity import Sensitivity, sensitivity
+from avbench.metrics.catalogue import METRICS
+from avbench.records import Record
+
+TAU = "Kendall's tau"
+
+
+def print_sensitivity(records: Sequence[Record], metric: str = "locacc") -> None:
+    """Print one table per split of the records that has several protocols and methods; nothing for the others."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=1000)
+    for found in sensitivities(records, metric):
+        table = Table(title=title(found), box=box.SIMPLE, title_justify="left")
+        for number, heading in enumerate(headings(found)):
+            table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+        for line in lines(found):
+            table.add_row(*line)
+        table.add_section()
+        table.add_row(*tau_line(found))
+        console.print(table)
+        console.print(legend(found))
+
+
+def sensitivity_text(records: Sequence[Record], form: str, metric: str = "locacc") -> str:
+    """The same as Markdown (``md``) or LaTeX (``tex``); empty where no split has several protocols and methods."""
+    style = {"md": "github", "tex": "latex_booktabs"}[form]
+    blocks = []
+    for found in sensitivities(records, metric):
+        cells, titles = [*lines(found), tau_line(found)], headings(found)
+        alignment = ["left", *["right"] * (len(titles) - 1)]
+        table = tabulate(cells, titles, tablefmt=style, disable_numparse=True, colalign=alignment)
+        head = f"**{title(found)}**" if form == "md" else f"% {title(found)}"
+        blocks.append(f"{head}\n\n{table}\n\n{'' if form == 'md' else '% '}{legend(found)}\n")
+    return "\n".join(blocks)
+
+
+def sensitivities(records: Sequence[Record], metric: str = "locacc") -> list[Sensitivity]:
+    """The table of each split for which there is one, in the splits' alphabetical order."""
+    ordered = sorted(records, key=lambda record: record.split)
+    tables = [sensitivity(list(group), metric) for _, group in groupby(ordered, key=lambda record: record.split)]
+    return [table for table in tables if table is not None]
+
+
+def title(found: Sensitivity) -> str:
+    """What stands above the table."""
+    return f"{found.split}: {METRICS[found.metric].display} % of the same maps under every protocol, with ranks"
+
+
+def headings(found: Sensitivity) -> tuple[str, ...]:
+    """Column titles."""
+    return ("method", *found.protocols)
+
+
+def lines(found: Sensitivity) -> list[tuple[str, ...]]:
+    """One line of cells per row: the value, and in brackets its rank where the row is ranked."""
+    return [
+        (row, *(_cell(value, place, found.metric) for value, place in zip(values, places, strict=True)))
+        for row, values, places in zip(found.rows, found.values, found.places, strict=True)
+    ]
+
+
+def tau_line(found: Sensitivity) -> tuple[str, ...]:
+    """How far each protocol orders the methods as the base does."""
+    return (TAU, *("" if tau != tau else f"{tau:.2f}" for tau in found.tau))
+
+
+def legend(found: Sensitivity) -> str:
+    """What the reader must know of the table, and who leads where."""
+    tops = {protocol: _leaders(found, place) for place, protocol in enumerate(found.protocols)}
+    groups: dict[str, list[str]] = {}
+    for protocol, who in tops.items():
+        groups.setdefault(who, []).append(protocol)
+    first = "; ".join(f"{who} under {', '.join(protocols)}" for who, protocols in groups.items())
+    return (
+        f"(n): rank among the methods; controls are not ranked. {TAU}-b compares a protocol's order with that of "
+        f"{found.base}. First place: {first}."
+    )
+
+
+def _leaders(found: Sensitivity, column: int) -> str:
+    best = [row for row, places in zip(found.rows, found.places, strict=True) if places[column] == 1]
+    return " and ".join(best)
+
+
+def _cell(value: float | None, place: int | None, metric: str) -> str:
+    if value is None or value != value:
+        return ""
+    shown = f"{100 * value:.{METRICS[metric].decimals}f}"
+    return shown if place is None else f"{shown} ({place})"
