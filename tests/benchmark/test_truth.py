@@ -166,11 +166,11 @@ def test_masks_are_binary_whatever_the_picture(tmp_path: Path) -> None:
     assert torch.equal(came.masks(slice(1, 3)), masks[1:3])
 
 
-def test_masks_are_resized_by_the_nearest_pixel(tmp_path: Path) -> None:
-    rng = np.random.default_rng(1)
-    values = rng.integers(0, 2, (60, 100)) * 255
+@pytest.mark.parametrize("shape", [(60, 100), (500, 333)])
+def test_masks_are_resized_by_the_nearest_pixel(tmp_path: Path, shape: tuple[int, int]) -> None:
+    values = np.random.default_rng(1).integers(0, 2, shape) * 255
     came = read_truth(write_truth(split_of(with_mask(tmp_path / "masks/a.png", grey(values))), tmp_path))
-    rows, columns = (((np.arange(224) + 0.5) * side / 224).astype(int) for side in values.shape)
+    rows, columns = (((np.arange(224) + 0.5) * side / 224).astype(int) for side in shape)
     np.testing.assert_array_equal(came.masks(slice(None))[0], values[np.ix_(rows, columns)] > 0)
 
 
