@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": ("converting", "turn an authors' checkpoint into one of ours"),
     "list": ("listing", "list methods, splits, protocols, metrics, controls or recipes"),
     "demo-sheet": ("demo_sheet", "draw a contact sheet of a demo split"),
+    "profile": ("profiling", "time a part of the suite beside what it replaces"),
     "card": ("card", "say what methods are, what they learn from, and what they cost"),
 }
 """Subcommand -> module in avbench.commands, and what it is for."""

@@ -91,11 +91,11 @@ class Truth:
         Returns:
             uint8 ``[n, 224, 224]`` of 0 and 1, first index y; all 0 where there is no box, or none with an area.
         """
-        return _maps(self.boxes[rows])
+        return drawn_boxes(self.boxes[rows])
 
     def source_maps(self, row: int) -> Tensor:
         """One map like those of :meth:`union_maps` for each source of a sample: uint8 ``[K, 224, 224]``, K may be 0."""
-        return _maps([source.boxes for source in self.sources[row]])
+        return drawn_boxes([source.boxes for source in self.sources[row]])
 
     def masks(self, rows: slice) -> Tensor:
         """The sounding pixels by the masks: uint8 ``[n, 224, 224]`` of 0 and 1; all 0 for a negative without a mask.
@@ -299,7 +299,7 @@ def _unusable(path: Path, reason: str) -> AvbenchError:
     return AvbenchError(f"{path} cannot be used as the truth of a split, {reason}: delete it and run again")
 
 
-def _maps(boxes: Sequence[Sequence[Box]]) -> Tensor:
+def drawn_boxes(boxes: Sequence[Sequence[Box]]) -> Tensor:
     """uint8 ``[n, 224, 224]``: 1 inside any box of each entry; coordinates clipped to [0, 1], scaled, truncated."""
     import numpy as np
     import torch

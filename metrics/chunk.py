@@ -48,6 +48,7 @@ class Chunk:
         self._ranked: dict[Hashable, Ranked] = {}
         self._finished: dict[Hashable, NDArray[np.floating]] = {}
         self._found: dict[Hashable, Floats] = {}
+        self._sure: dict[Hashable, Tensor] = {}
         self._free: dict[Hashable, dict[str, Floats]] = {}
 
     def against_boxes(self, row: _Row) -> dict[str, Tensor]:
@@ -78,10 +79,13 @@ class Chunk:
         canvas = self.canvases.confidence(row.maps, row.protocol, row.priors)
         if self.count == 0:
             return top_quarter(canvas.values)
-        pixels = self.canvases.sorted(canvas)
-        largest = pixels.values.shape[1] - -(-pixels.values.shape[1] // 4)
-        top = canvas.finish(pixels.as_maps()[:, :, largest:])[:, 0]
-        return top.double().mean(dim=1).expand(self.count)
+        key = canvas.key, canvas.finish_key
+        if key not in self._sure:
+            pixels = self.canvases.sorted(canvas)
+            largest = pixels.values.shape[1] - -(-pixels.values.shape[1] // 4)
+            top = canvas.finish(pixels.as_maps()[:, :, largest:])[:, 0]
+            self._sure[key] = top.double().mean(dim=1).expand(self.count)
+        return self._sure[key]
 
     def _canvas(self, row: _Row) -> Canvas:
         return self.canvases.of(row.maps, row.protocol, row.priors)
