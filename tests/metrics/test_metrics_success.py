@@ -76,7 +76,7 @@ def test_the_exact_area_by_hand():
     assert exact_area_under_success(values(0.0)) == 0
     assert exact_area_under_success(values(0.3, 1.0)) == 0.65
     assert exact_area_under_success(values(math.nan, 1.0)) == 0.5
-    assert exact_area_under_success(values(1.5, -0.5)) == 0.5, "no threshold lies beyond 0 and 1"
+    assert exact_area_under_success(values(1.5, 0.0, -1.0, 0.5)) == 0.375, "no threshold lies beyond 0 and 1"
 
 
 @given(OVERLAPS)
