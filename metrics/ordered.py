@@ -35,7 +35,7 @@ class Sorted:
     def of(cls, maps: Tensor) -> Sorted:
         """Sort ``[B, H, W]`` float32 or float64 maps."""
         cells = maps.flatten(1).numpy()
-        if cells.dtype == np.float32:
+        if cells.dtype == np.float32 and np.isfinite(cells).all():
             return cls(*_sorted_singles(cells))
         order = np.argsort(cells, axis=1)
         return cls(np.take_along_axis(cells, order, axis=1), order)
@@ -125,7 +125,7 @@ def first_at(ascending: NDArray[np.floating], edges: NDArray[np.floating], opera
 
 
 def _sorted_singles(cells: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
-    """Values and order in one sort of doubles, which hold the pixel's number in mantissa bits that singles leave free.
+    """Of finite values: one sort of doubles, which hold the pixel's number in mantissa bits that singles leave free.
 
     That takes half the time of sorting indices by their values.
     """

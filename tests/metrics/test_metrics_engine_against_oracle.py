@@ -109,7 +109,6 @@ def test_the_engine_agrees_on_infinite_maps(name):
         assert_agree(name, *infinite(), ranged=ranged, fused=False, without=("confidence",))
 
 
-@pytest.mark.xfail(strict=True, reason="the sort that serves all protocols takes an infinite pixel for NaN")
 def test_the_engine_agrees_on_the_confidence_of_infinite_maps():
     natives, truths = infinite()
     assert_agree("common", natives, truths, ranged=True, fused=False)
