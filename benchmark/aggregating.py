@@ -127,7 +127,8 @@ def _detection(numbers: Numbers, values: Values, truth: Truth) -> None:
 
 def _segmentation(numbers: Numbers, values: Values) -> None:
     curves, nonempty = values["f_curve"], values["nonempty"].bool()
-    sizes = [len(part) for part in nonempty.split(AVSBENCH_BATCH)]
+    whole, rest = divmod(len(nonempty), AVSBENCH_BATCH)
+    sizes = [AVSBENCH_BATCH] * whole + [rest] * bool(rest)
     numbers.add(
         miou=float(miou(values["iou"])),
         miou_official=float(miou(values["iou"], batches=sizes)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Protocol as Shape
 
 import numpy as np
@@ -19,7 +19,11 @@ from avbench.metrics.pixelwise import energy_inside, pointing_hit, ranked_measur
 from avbench.metrics.protocols import Protocol, Threshold, Truth
 from avbench.metrics.segmentation import f_curves, mask_iou
 
-_MASKS = {"rank": rank_mask, "rank_saturating": saturating_mask, "absolute": absolute_mask}
+_MASKS: dict[str, Callable[..., Tensor]] = {
+    "rank": rank_mask,
+    "rank_saturating": saturating_mask,
+    "absolute": absolute_mask,
+}
 
 
 class _Row(Shape):
