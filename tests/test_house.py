@@ -75,7 +75,7 @@ def imports_of(path: Path) -> set[str]:
 ALLOWED = {
     "metrics": ("avbench.metrics",),
     "methods": ("avbench.errors", "avbench.types", "avbench.registry", "avbench.nets", "avbench.frontends"),
-    "leaderboards": ("avbench.leaderboards", "avbench.metrics", "avbench.records"),
+    "leaderboards": ("avbench.errors", "avbench.leaderboards", "avbench.metrics", "avbench.records"),
     "benchmark/nets": ("avbench.errors", "avbench.types", "avbench.nets", "avbench.checkpoints"),
     "benchmark/data": ("avbench.errors", "avbench.types", "avbench.data", "avbench.store"),
 }

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +23,9 @@ from avbench.metrics.scoring import RawMaps, measure
 from avbench.parts import Part, read_part, write_part
 from avbench.request import Job, Settings
 from avbench.runner import request_for
-from avbench.scoring import score_jobs
+from avbench.scoring import score_tasks
+from avbench.stored import Task, describe_job
+from avbench.truth import read_truth, write_truth
 
 DETECTION = {"ap", "max_f1", "ap_official", "max_f1_official"}
 
@@ -104,7 +105,7 @@ def per_sample(row: dict) -> pd.DataFrame:
     return pd.read_parquet(Path(row["record"]).with_name(row["per_sample"])).set_index("id")
 
 
-def stored(runs: Path, method: str) -> Part:
+def part_of(runs: Path, method: str) -> Part:
     return read_part(next(runs.rglob(f"{method}-*/part-00000.safetensors")))
 
 
@@ -115,7 +116,8 @@ def test_detection_is_measured_where_some_samples_are_silent(capsys, pair, exten
     sounding = torch.tensor([True, True, True, False, False])
     for (method, _, protocol), row in rows.items():
         table = per_sample(row)
-        assert list(table.columns) == ["label", "boxes", "ciou", "confidence"]
+        assert list(table.columns)[:5] == ["label", "image", "boxes", "area", "doubtful"]
+        assert {"ciou", "ciou_adap", "pixel_ap", "confidence"} <= set(table.columns)
         confidence, ciou = (torch.from_numpy(table[name].to_numpy().copy()) for name in ("confidence", "ciou"))
         expected = aggregate_extended(confidence, ciou, sounding=sounding)
         found = {name: row["metrics"][name] for name in DETECTION}
@@ -126,14 +128,14 @@ def test_detection_is_measured_where_some_samples_are_silent(capsys, pair, exten
 def test_the_confidence_is_that_of_the_scaled_map(capsys, pair, extended_set, tmp_path):
     runs = tmp_path / "runs"
     rows = rows_of(capsys, "--method", f"{pair}:Ranged", "--split", extended_set, "--runs", runs)
-    wide = upsample(stored(runs, "ranged").tensors["map"], "bicubic", align_corners=False, keep_constant=True)
+    wide = upsample(part_of(runs, "ranged").tensors["map"], "bicubic", align_corners=False, keep_constant=True)
     row = rows["ranged", "av", "common"]
     assert per_sample(row)["confidence"].tolist() == top_quarter(on_range(wide, -4, 4)).tolist()
     assert row["provenance"]["score_range"] == [-4, 4]
     assert (row["provenance"]["confidence"], row["provenance"]["scale"]) == ("top_quarter", "raw")
     disc = rows["disc", "av", "common"]
     assert disc["provenance"]["score_range"] is None
-    shown = stored(runs, "disc").tensors["map"][:1]
+    shown = part_of(runs, "disc").tensors["map"][:1]
     assert set(per_sample(disc)["confidence"]) == {top_quarter(shown).item()}
     assert disc["metrics"]["ap_official"] == 0, "a constant confidence"
 
@@ -142,7 +144,7 @@ def test_a_fused_row_has_the_confidence_of_the_mixture(capsys, pair, extended_se
     runs = tmp_path / "runs"
     how = ["--refine", "iqr", "--protocol", "slavc,jsa", "--controls", "false"]
     rows = rows_of(capsys, "--method", f"{pair}:Ranged", "--split", extended_set, "--runs", runs, *how)
-    part = stored(runs, "ranged")
+    part = part_of(runs, "ranged")
     maps, query = (RawMaps(part.tensors[name], (-4, 4)) for name in ("map", "extra.image_query"))
     for name in ("slavc", "jsa"):
         found = measure(maps, torch.zeros(5, 224, 224), PROTOCOLS[name], priors=[query], confidence=True)["confidence"]
@@ -154,7 +156,7 @@ def test_a_method_s_own_confidence_stands_in_all_its_rows(capsys, pair, extended
     runs = tmp_path / "runs"
     how = ["--refine", "iqr", "--protocol", "common,jsa", "--controls", "false"]
     rows = rows_of(capsys, "--method", f"{pair}:Sure", "--split", extended_set, "--runs", runs, *how)
-    own = stored(runs, "sure").tensors["confidence"].double().tolist()
+    own = part_of(runs, "sure").tensors["confidence"].double().tolist()
     assert {variant for _, variant, _ in rows} == {"av", "image_query", "iqr"}
     for key, row in rows.items():
         assert per_sample(row)["confidence"].tolist() == own, key
@@ -198,12 +200,14 @@ def test_tables_show_detection_and_say_over_what(capsys, pair, extended_set, tmp
 
 def test_the_prior_s_own_rows_have_the_upsampling_that_it_has_in_a_fusion(tiny_set, tmp_path):
     split, found = covered(load_split(str(tiny_set)), ("image",))
-    settings = Settings(runs=tmp_path, protocols=("fnac-a", "fnac-b"))
-    other = Job(request_for("ogl", None, {}), split, found, settings)
-    prior = replace(other, prior_key=other.key)
-    write_part(prior.folder, 0, Part([sample.id for sample in split.samples], {"map": torch.rand(5, 7, 7)}, (0, 2.5)))
-    rows = [scores.rows for scores in score_jobs([prior, other], prior=None, advance=lambda count: None)]
-    first, second = ([values["av", name]["ciou"] for name in settings.protocols] for values in rows)
+    names = ("fnac-a", "fnac-b")
+    job = Job(request_for("ogl", None, {}), split, found, Settings(runs=tmp_path, protocols=names))
+    write_part(job.folder, 0, Part([sample.id for sample in split.samples], {"map": torch.rand(5, 7, 7)}, (0, 2.5)))
+    truth = write_truth(split, tmp_path)
+    stored = describe_job(job, truth=truth, resolved={}, device="cpu")
+    tasks = [Task(stored, tuple(job.rows()), prior_key=key) for key in (job.key, None)]
+    rows = [scores.rows for scores in score_tasks(tasks, read_truth(truth), prior=None, advance=lambda count: None)]
+    first, second = ([values["av", name]["ciou"] for name in names] for values in rows)
     assert torch.equal(first[0], first[1])
     assert torch.equal(first[0], second[0])
     assert not torch.equal(second[0], second[1])

@@ -43,7 +43,8 @@ def test_the_json_of_a_run(capsys, tiny_run):
     first = rows[0]
     assert (first["variant"], first["split"], first["protocol"]) == ("av", "tiny", "common")
     assert (first["n_expected"], first["n_scored"], first["partial"]) == (5, 5, False)
-    assert set(first["metrics"]) == {"locacc", "mean_ciou", "auc"}
+    assert {"locacc", "mean_ciou", "auc", "auc_exact", "locacc_adap", "pixel_ap", "pointing"} <= set(first["metrics"])
+    assert "ap" not in first["metrics"], "every sample has a sounding object"
     assert first["seconds"] > 0
     assert first["samples_per_second"] == pytest.approx(5 / first["seconds"])
     assert Path(first["record"]).is_file()
@@ -116,7 +117,7 @@ def test_changed_media_are_read_again(capsys, tiny_run, tiny_set):
 
 
 def snapshot(runs: Path) -> dict[str, object]:
-    """All files of a run but what says when and how fast; records without their ``run``."""
+    """All files of a run but what says when and how fast; no ``run`` of records, no ``asked``."""
     found: dict[str, object] = {}
     for path in sorted(p for p in runs.rglob("*") if p.is_file() and p.name != "timing.json"):
         name = str(path.relative_to(runs))
@@ -124,6 +125,8 @@ def snapshot(runs: Path) -> dict[str, object]:
         found[name] = content
         if path.parent.parent.name == "records" and path.suffix == ".json":
             found[name] = {key: value for key, value in json.loads(content).items() if key != "run"}
+        if path.name == "about.json":
+            found[name] = {key: value for key, value in json.loads(content).items() if key != "asked"}
     return found
 
 
