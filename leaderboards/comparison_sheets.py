@@ -1,0 +1,221 @@
+"""A comparison as tables of plain cells and lines of text: what its reader sees, in whatever form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from avbench.leaderboards.compared import LEVEL, By, Comparison, Pair, Part, Result, Standing
+from avbench.metrics.catalogue import METRICS
+
+SIDE_BY_SIDE = 3
+"""Metrics of which the values, intervals and ranks fit beside each other."""
+PAIR_LINES = 20
+"""The most lines of pairs that are shown of all metrics; where there are more, those of the first metric."""
+MOST_DIFFERENT = 5
+"""Classes shown unless all are asked for."""
+FEW = 30
+"""Samples below which a bootstrap is called too sure."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table: the first ``names`` columns hold text, the others numbers; ``ranked`` lines come before the rest."""
+
+    title: str
+    headings: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    ranked: int
+    names: int = 1
+
+
+def sheets(found: Comparison, by: Sequence[By] | None = None, *, every_pair: bool = True) -> list[Sheet]:
+    """The tables, in the order in which they are read.
+
+    Args:
+        found: What was compared.
+        by: Divisions shown whole; None shows the sizes and the classes that differ most.
+        every_pair: The pairs of all metrics; otherwise of the first alone where all would be too many lines.
+    """
+    groups = [found.results[n : n + SIDE_BY_SIDE] for n in range(0, len(found.results), SIDE_BY_SIDE)]
+    tables = [_standings(found, group) for group in groups]
+    tables += [_pairs(results) for results in [shown_pairs(found, every=every_pair)] if any(r.pairs for r in results)]
+    return [*tables, *_divisions(found, by)]
+
+
+def notes(found: Comparison) -> list[str]:
+    """What the reader must know of the numbers, one line each."""
+    return [*_methods(found), *_detectable(found), *_samples(found), *_warnings(found)]
+
+
+def shown_pairs(found: Comparison, *, every: bool) -> tuple[Result, ...]:
+    """The results whose pairs are shown."""
+    count = sum(len(result.pairs) for result in found.results)
+    return found.results if every or count <= PAIR_LINES else found.results[:1]
+
+
+def _display(metric: str) -> str:
+    return METRICS[metric].display
+
+
+def _percent(value: float, metric: str, *, sign: str = "") -> str:
+    return "" if value != value else f"{100 * value:{sign}.{METRICS[metric].decimals}f}"
+
+
+def _range(low: float, high: float, decimals: int) -> str:
+    return "" if low != low else f"{100 * low:.{decimals}f} to {100 * high:.{decimals}f}"
+
+
+def _p(value: float) -> str:
+    return "<0.0001" if value < 0.0001 else f"{value:.4f}"
+
+
+def _letters(group: int | None) -> str:
+    """a to z, then aa and so on; nothing for a row without a group."""
+    if group is None:
+        return ""
+    more, last = divmod(group - 1, 26)
+    return (_letters(more) if more else "") + chr(ord("a") + last)
+
+
+def _standings(found: Comparison, results: Sequence[Result]) -> Sheet:
+    of = f" of {found.n_expected}" if found.n < found.n_expected else ""
+    headings = [title for one in results for title in (f"{_display(one.metric)} %", "95 %", "rank")]
+    lines = [
+        (entrant.title, *(cell for one in results for cell in _standing(one.metric, one.standings[n])))
+        for n, entrant in enumerate(found.entrants)
+    ]
+    title = f"{found.split}, protocol {found.protocol}: {found.n}{of} samples"
+    return Sheet(title, ("method", *headings), tuple(lines), sum(entrant.ranked for entrant in found.entrants))
+
+
+def _standing(metric: str, one: Standing) -> tuple[str, str, str]:
+    rank = "-" if one.rank is None else f"{one.rank}{_letters(one.group)}"
+    return _percent(one.value, metric), _range(one.low, one.high, 1), rank
+
+
+def _pairs(results: Sequence[Result]) -> Sheet:
+    lines = [_pair(one.metric, pair) for one in results for pair in one.pairs]
+    headings = ("metric", "better", "than", "by", "95 %", "only one right", "p", "p (Holm)")
+    return Sheet("Pairs: differences in points, of the same samples", headings, tuple(lines), len(lines), names=3)
+
+
+def _pair(metric: str, pair: Pair) -> tuple[str, ...]:
+    only = "" if pair.only_first is None else f"{pair.only_first} : {pair.only_second}"
+    interval = _range(pair.low, pair.high, METRICS[metric].decimals)
+    mark = " *" if pair.p_holm <= LEVEL else "  "
+    by = _percent(pair.difference, metric)
+    return (_display(metric), pair.first, pair.second, by, interval, only, _p(pair.p), _p(pair.p_holm) + mark)
+
+
+def _divisions(found: Comparison, by: Sequence[By] | None) -> Iterator[Sheet]:
+    titles = tuple(entrant.title for entrant in found.entrants if entrant.ranked)
+    for kind in ("size", "class") if by is None else by:
+        parts = [part for part in found.parts if part.by == kind]
+        shown = most_different(parts) if by is None and kind == "class" else parts
+        if shown:
+            lines = tuple((part.name, str(part.n), *_part_cells(part)) for part in shown)
+            yield Sheet(_division_title(shown[0], len(shown), len(parts)), (kind, "n", *titles), lines, len(lines))
+
+
+def most_different(parts: Sequence[Part]) -> list[Part]:
+    """The parts with the most evidence of a difference: by the least p-value of their pairs, then by their spread."""
+
+    def evidence(part: Part) -> tuple[float, float, str]:
+        values = [value for value in part.values if value == value]
+        spread = max(values) - min(values) if values else 0.0
+        return min((pair.p for pair in part.pairs), default=1.0), -spread, part.name
+
+    return sorted(parts, key=evidence)[:MOST_DIFFERENT]
+
+
+def _division_title(part: Part, shown: int, total: int) -> str:
+    what = f"{_display(part.metric)} % by {part.by}"
+    return what if shown == total else f"{what}: the {shown} of {total} that differ most (--by class shows all)"
+
+
+def _part_cells(part: Part) -> list[str]:
+    """Values, with the letters of tie groups where there is more than one group."""
+    differ = len(set(part.groups) - {None}) > 1
+    return [
+        "" if value != value else f"{100 * value:.1f}{_letters(group) if differ else ''}"
+        for value, group in zip(part.values, part.groups, strict=True)
+    ]
+
+
+def _named(results: Sequence[Result]) -> str:
+    return ", ".join(_display(result.metric) for result in results)
+
+
+def _methods(found: Comparison) -> Iterator[str]:
+    exact, drawn = ([one for one in found.results if one.exact == kind] for kind in (True, False))
+    resampled = f"{found.resamples:,} paired resamples{' of pictures' if found.clustered else ''} (seed {found.seed})"
+    intervals = [f"Wilson for {_named(exact)}"] if exact else []
+    intervals += [f"percentile bootstrap for {_named(drawn)}"] if drawn else []
+    differences = "" if not exact else " and for all differences"
+    where = differences if drawn else "; percentile bootstrap for differences"
+    yield f"95 %: {', '.join(intervals)}{where}; {resampled}."
+    tests = [f"exact McNemar for {_named(exact)}"] if exact else []
+    tests += [f"paired bootstrap for {_named(drawn)}"] if drawn else []
+    pairs = max(len(result.pairs) for result in found.results)
+    yield (
+        f"p: {', '.join(tests)}; Holm over {_count(pairs, 'pair')} of each metric; * at the {LEVEL:.0%} level. "
+        "Letters: tie groups, of rows that cannot be told apart from the best of their group."
+    )
+    yield from _division_tests(found)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _division_tests(found: Comparison) -> Iterator[str]:
+    sizes, classes = ([part for part in found.parts if part.by == kind] for kind in ("size", "class"))
+    tests = [_count(sum(len(part.pairs) for part in parts), "test") for parts in (sizes, classes)]
+    if sizes or classes:
+        exact = any(one.exact for one in found.results if one.metric == found.parts[0].metric)
+        test = "exact McNemar" if exact else "sign flips"
+        yield (
+            f"By size and class: {test}, Holm over all pairs of all {len(sizes)} sizes ({tests[0]}) and of all "
+            f"{len(classes)} classes ({tests[1]}); letters where any differ."
+        )
+
+
+def _detectable(found: Comparison) -> Iterator[str]:
+    having = [result for result in found.results if result.detectable is not None]
+    if having:
+        each = "; ".join(_detectable_of(result) for result in having)
+        yield f"A single test at {LEVEL:.0%} finds with 80 % power a difference, in points, of {each}."
+
+
+def _detectable_of(result: Result) -> str:
+    typical, worst = (100 * (value or 0.0) for value in (result.detectable, result.detectable_worst))
+    name = f"{_display(result.metric)} {typical:.1f} at n = {result.n}"
+    if result.discordance is None:
+        return name if len(result.pairs) == 1 else f"{name} (at most {worst:.1f})"
+    return f"{name} (median discordance {result.discordance:.0%}; {worst:.1f} for unrelated methods)"
+
+
+def _samples(found: Comparison) -> Iterator[str]:
+    if found.common:
+        yield f"The {found.n} of {found.n_expected} samples of the split that all rows have in common."
+    elif found.n < found.n_expected:
+        yield f"Partial: {found.n} of the {found.n_expected} samples of the split."
+    for count in dict.fromkeys(result.n for result in found.results if result.n < found.n):
+        names = _named([result for result in found.results if result.n == count])
+        over = "with a sounding object" if count == found.n_positive else "that it can be measured on"
+        yield f"{names}: over the {count} samples {over}."
+    if found.clustered:
+        yield "Several samples show one picture: they are drawn together, and rates are not tested as independent."
+
+
+def _warnings(found: Comparison) -> Iterator[str]:
+    aside = [entrant.title for entrant in found.entrants if not entrant.ranked]
+    if aside:
+        yield f"Controls are not ranked or tested unless --method names them: {', '.join(aside)}."
+    for result in found.results:
+        if not result.exact and 2 * len(result.pairs) / (1 + found.resamples) > LEVEL:
+            yield f"{_display(result.metric)}: too few resamples to tell any pair apart; raise --resamples."
+    few = [result for result in found.results if result.n < FEW and not result.exact]
+    if few:
+        yield f"{_named(few)}: on fewer than {FEW} samples a bootstrap is too sure of itself."
