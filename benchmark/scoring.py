@@ -109,7 +109,7 @@ def score_tasks(
         objects = _object_maps(next(priors)) if priors else None
         for tally in tallies:
             part = next(tally.parts)
-            _require_ids(tally.task.stored, part, truth.ids[rows])
+            _require_fitting(tally.task.stored, part, truth.ids[rows])
             _score_part(tally, part, drawn, objects, confidence=extended)
             _score_sources(tally, part, truth, rows)
         advance(rows.stop - rows.start)
@@ -184,7 +184,10 @@ def _protocol_on(task: Task, name: str) -> Protocol:
     return protocol.of_prior() if task.is_prior else protocol
 
 
-def _require_ids(stored: Stored, part: Part, ids: Sequence[str]) -> None:
+def _require_fitting(stored: Stored, part: Part, ids: Sequence[str]) -> None:
+    shape = list(part.tensors["map"].shape) if "map" in part.tensors else None
+    if shape is None or len(shape) != 3 or shape[0] != len(part.ids) or 0 in shape:
+        raise AvbenchError(f"expected maps [{len(part.ids)}, h, w] in {stored.folder}, found {shape}: predict again")
     if tuple(part.ids) != tuple(ids):
         raise AvbenchError(
             f"the predictions in {stored.folder} are of other samples than the truth in {stored.truth_path.name} "
