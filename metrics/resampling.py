@@ -19,7 +19,7 @@ from torch import Tensor
 from avbench.metrics.success import success_curve
 
 RESAMPLES = 10_000
-COUNTS_AT_ONCE = 1 << 18
+COUNTS_AT_ONCE = 1 << 16
 """Counts in a block: one fits into a processor's cache."""
 TAILS = (0.025, 0.975)
 HALF, WHOLE = 2.0**26, 2.0**53
@@ -121,7 +121,7 @@ def resample_counts(
         seed: Of NumPy's default generator; the counts are a function of it and of the numbers of samples or clusters.
         clusters: One value per sample, equal for samples that are drawn together, such as the frames of a video; then
             as many clusters are drawn as there are, and the number of samples varies.
-        block: The most resamples at a time, which changes no count; by default about 262,144 counts.
+        block: The most resamples at a time, which changes no count; by default about 65,536 counts.
 
     Yields:
         ``[r, samples]`` int32, ``resamples`` rows in all.
@@ -203,7 +203,7 @@ def detections(confidence: Tensor, ciou: Tensor, *, sounding: Tensor, success: f
         shapes = (list(scores.shape), list(overlaps.shape), list(sounding.shape))
         raise ValueError(f"confidence and ciou must be [M, n] and sounding [n], got {', '.join(map(str, shapes))}")
     heard = sounding.cpu().numpy()
-    methods = [_Ranking.of(row, heard, heard & (own >= success)) for row, own in zip(scores, overlaps, strict=True)]
+    methods = [_Ranking.of(row, heard, own >= success) for row, own in zip(scores, overlaps, strict=True)]
 
     def statistic(counts: Counts) -> dict[str, Draws]:
         _refuse_others(counts, len(heard))
