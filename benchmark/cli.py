@@ -15,6 +15,7 @@ COMMANDS = {
     "run": ("running", "evaluate methods on splits and print the table"),
     "score": ("scoring", "score stored predictions under any protocol, without media or model"),
     "compare": ("comparing", "say which differences between stored results mean something"),
+    "export": ("exporting", "write truth and predictions in COCO's form"),
     "train": ("training", "train a method by a recipe"),
     "neighbours": ("neighbours", "find the samples of a split that resemble each other"),
     "check": ("checking", "check that methods keep the contract"),

@@ -37,6 +37,26 @@ class Choice:
     protocols: tuple[str, ...] = ("common",)
 
 
+@dataclass(frozen=True)
+class Group:
+    """Stored predictions of the same samples, with the rows wanted of each; the methods come before the controls."""
+
+    tasks: tuple[Task, ...]
+    prior: Stored | None
+    """The predictions of the object map, where they are fused in."""
+
+    @property
+    def truth_path(self) -> Path:
+        """The file that holds what is true of the samples."""
+        return self.tasks[0].stored.truth_path
+
+
+def groups_of(places: Sequence[Path], choice: Choice) -> list[Group]:
+    """What a choice wants of stored predictions, by split and samples; see :func:`rescore`."""
+    found = sorted(chosen(find_stored(places), choice), key=_samples_of)
+    return [_group(list(same), choice) for _, same in groupby(found, key=_samples_of)]
+
+
 def rescore(places: Sequence[Path], choice: Choice, progress: Progress = silent) -> list[Record]:
     """The records of stored predictions, scored now where they are not yet, in the order found.
 
@@ -49,11 +69,7 @@ def rescore(places: Sequence[Path], choice: Choice, progress: Progress = silent)
         UsageError: for a place without predictions, a choice that leaves none, or a protocol whose truth they lack.
         AvbenchError: for files that are broken, incomplete or do not belong together.
     """
-    found = chosen(find_stored(places), choice)
-    records: list[Record] = []
-    for _, group in groupby(sorted(found, key=_samples_of), key=_samples_of):
-        records += _records_of(list(group), choice, progress)
-    return records
+    return [record for group in groups_of(places, choice) for record in _records_of(group, progress)]
 
 
 def chosen(found: Sequence[Stored], choice: Choice) -> list[Stored]:
@@ -85,23 +101,27 @@ def _samples_of(stored: Stored) -> tuple[str, str, str]:
     return stored.split, str(stored.runs), stored.truth
 
 
-def _records_of(group: Sequence[Stored], choice: Choice, progress: Progress) -> list[Record]:
-    """Of predictions of the same samples."""
-    prior = next((stored for stored in group if stored.method == OBJECT_PRIOR), None)
+def _group(same: Sequence[Stored], choice: Choice) -> Group:
+    prior = next((stored for stored in same if stored.method == OBJECT_PRIOR), None)
     if "ogl" in choice.refine and prior is None:
         raise UsageError(
-            f"the refinement ogl needs the object maps of {group[0].split}, and there are no predictions of ogl in "
-            f"{group[0].runs}: add them with avbench run --refine ogl"
+            f"the refinement ogl needs the object maps of {same[0].split}, and there are no predictions of ogl in "
+            f"{same[0].runs}: add them with avbench run --refine ogl"
         )
-    protocols = _protocols(group[0], choice.protocols)
-    methods_first = sorted(group, key=lambda stored: stored.control)
-    tasks = [_task(stored, protocols, choice.refine, prior) for stored in methods_first]
-    paths = [task.record_path(*row) for task in tasks for row in task.rows]
+    protocols = _protocols(same[0], choice.protocols)
+    methods_first = sorted(same, key=lambda stored: stored.control)
+    tasks = tuple(_task(stored, protocols, choice.refine, prior) for stored in methods_first)
+    return Group(tasks, prior if "ogl" in choice.refine else None)
+
+
+def _records_of(group: Group, progress: Progress) -> list[Record]:
+    paths = [task.record_path(*row) for task in group.tasks for row in task.rows]
     if not all(path.exists() and path.with_suffix(".parquet").exists() for path in paths):
         from avbench.scoring import score_and_record
 
-        with progress(f"scoring {group[0].split}", group[0].samples) as advance:
-            score_and_record(tasks, prior=prior if "ogl" in choice.refine else None, advance=advance)
+        first = group.tasks[0].stored
+        with progress(f"scoring {first.split}", first.samples) as advance:
+            score_and_record(group.tasks, prior=group.prior, advance=advance)
     return [read_record(path) for path in paths]
 
 

@@ -101,15 +101,14 @@ def score_tasks(
     """
     extended = not bool(truth.positive.all())
     kinds = {protocol_called(name).truth for task in tasks for _, name in task.rows}
-    tallies = [_Tally(task, read_parts(task.stored.folder, len(truth))) for task in tasks]
+    tallies = [_Tally(task, checked_parts(task, truth)) for task in tasks]
     priors = read_parts(prior.folder, len(truth), ("map",)) if prior else None
     for start in range(0, len(truth), PART):
         rows = slice(start, min(start + PART, len(truth)))
         drawn = _drawn(truth, rows, kinds)
-        objects = _object_maps(next(priors)) if priors else None
+        objects = object_maps(next(priors)) if priors else None
         for tally in tallies:
             part = next(tally.parts)
-            _require_fitting(tally.task.stored, part, truth.ids[rows])
             _score_part(tally, part, drawn, objects, confidence=extended)
             _score_sources(tally, part, truth, rows)
         advance(rows.stop - rows.start)
@@ -146,25 +145,51 @@ def _drawn(truth: Truth, rows: slice, kinds: set[TruthKind]) -> dict[TruthKind, 
     return {kind: draw(rows) for kind, draw in drawing.items() if kind in kinds}
 
 
+def part_rows(task: Task, part: Part, objects: RawMaps | None) -> dict[RowKey, Row]:
+    """What is measured of a part: its maps, those mixed in, and the protocol of each row but those of several sources.
+
+    Raises:
+        UsageError: for a variant that needs an image-query map where there is none.
+    """
+    if any(variant in NEEDING_QUERY for variant, _ in task.rows):
+        require_image_query(task.stored.method, [name.removeprefix("extra.") for name in part.tensors])
+    maps = {name: RawMaps(part.tensors[name], part.score_range) for name in MAPS.values() if name in part.tensors}
+    own_query = [maps["extra.image_query"]] if "extra.image_query" in maps else []
+    seen = [objects] if objects else []
+    fused = {"iqr": own_query, "av+ogl": seen, "iqr+ogl": own_query + seen}
+    return {
+        (variant, name): Row(maps[MAPS[variant]], _protocol_on(task, name), tuple(fused.get(variant, ())))
+        for variant, name in task.rows
+        if protocol_called(name).truth != "sources"
+    }
+
+
+def checked_parts(task: Task, truth: Truth, names: tuple[str, ...] | None = None) -> Iterator[Part]:
+    """The parts of stored predictions in order, each made sure to be of the truth's samples.
+
+    Raises:
+        AvbenchError: for a part that cannot be read, or is of other samples.
+    """
+    for number, part in enumerate(read_parts(task.stored.folder, len(truth), names)):
+        _require_fitting(task.stored, part, truth.ids[number * PART : (number + 1) * PART])
+        yield part
+
+
+def object_maps(part: Part) -> RawMaps:
+    """The maps of the object prior."""
+    return RawMaps(part.tensors["map"], part.score_range)
+
+
 def _score_part(
     tally: _Tally, part: Part, drawn: Mapping[TruthKind, Tensor], objects: RawMaps | None, *, confidence: bool
 ) -> None:
     own = part.tensors.get("confidence") if confidence else None
     tally.score_range, tally.own_confidence = part.score_range, own is not None
-    maps = {name: RawMaps(part.tensors[name], part.score_range) for name in MAPS.values() if name in part.tensors}
-    if any(variant in NEEDING_QUERY for variant, _ in tally.task.rows):
-        require_image_query(tally.task.stored.method, [name.removeprefix("extra.") for name in part.tensors])
-    own_query = [maps["extra.image_query"]] if "extra.image_query" in maps else []
-    seen = [objects] if objects else []
-    fused = {"iqr": own_query, "av+ogl": seen, "iqr+ogl": own_query + seen}
-    wanted = [row for row in tally.task.rows if protocol_called(row[1]).truth in drawn]
-    rows = [
-        Row(maps[MAPS[variant]], _protocol_on(tally.task, name), tuple(fused.get(variant, ())))
-        for variant, name in wanted
-    ]
+    rows = part_rows(tally.task, part, objects)
     if not rows:
         return
-    for key, values in zip(wanted, measure_rows(rows, drawn, confidence=confidence and own is None), strict=True):
+    measured = measure_rows(list(rows.values()), drawn, confidence=confidence and own is None)
+    for key, values in zip(rows, measured, strict=True):
         tally.found.setdefault(key, []).append(values if own is None else {**values, "confidence": own.double()})
 
 
@@ -173,10 +198,6 @@ def _score_sources(tally: _Tally, part: Part, truth: Truth, rows: slice) -> None
         protocol = protocol_called(key[1])
         if protocol.truth == "sources":
             tally.found.setdefault(key, []).append(measure_sources(part, protocol, truth, rows))
-
-
-def _object_maps(part: Part) -> RawMaps:
-    return RawMaps(part.tensors["map"], part.score_range)
 
 
 def _protocol_on(task: Task, name: str) -> Protocol:
