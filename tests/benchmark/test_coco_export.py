@@ -143,7 +143,7 @@ def test_several_splits_are_too_many(runs, tiny_set, tmp_path, capsys):
     how = ["--runs", str(runs), "--pictures", "false", "--controls", "false"]
     assert main(["run", "--method", "square", "--split", str(other), *how]) == 0
     assert main(["export", str(runs), "-o", str(tmp_path / "coco")]) == 2
-    assert "found 2 (tiny, twin): name one --split" in capsys.readouterr().err
+    assert "found 2 (tiny, twin): name a --split" in capsys.readouterr().err
 
 
 def test_a_part_that_is_cut_in_half_is_named(runs, tmp_path):
