@@ -139,28 +139,23 @@ def _sorted_singles(cells: NDArray[np.float32]) -> tuple[NDArray[np.float32], ND
 def _ranking(values: NDArray[np.floating], places: Indices) -> tuple[float, float]:
     """Average precision and area under the ROC curve of the pixels at ``places`` of sorted ``values``.
 
-    Both are summed as if no values were equal; the sums over groups of equal values, whose order means nothing, are
-    then replaced.
+    Counts are taken at each place as if no values were equal, and then at the ends of runs of equal values, whose order
+    means nothing: pixels at or above, pixels of the truth among them, and twice the others below, ties a half each.
     """
     count, wanted = len(values), len(places)
     if not wanted:
         return 0.0, np.nan
     before = np.arange(wanted)
-    precision = (wanted - before) / (count - places)
-    below = (places - before).astype(np.float64)
+    reached, hits, below = count - places, wanted - before, 2 * (places - before)
     twins = np.flatnonzero(values[1:] == values[:-1])
-    ap, pairs = precision.sum(), below.sum()
     if len(twins):
-        start = twins[np.diff(twins, prepend=-2) > 1]
-        end = twins[np.diff(twins, append=count + 1) > 1] + 1
-        low, high = np.searchsorted(places, start), np.searchsorted(places, end, side="right")
-        inside, others = high - low, (end - start + 1) - (high - low)
-        ap += (inside * (wanted - low) / (count - start)).sum() - _between(precision, low, high)
-        pairs += (inside * (start - low + others / 2)).sum() - _between(below, low, high)
+        opens = np.flatnonzero(np.diff(twins, prepend=-2) > 1)
+        start, size = twins[opens], np.diff(opens, append=len(twins)) + 1
+        low, high = np.searchsorted(places, start), np.searchsorted(places, start + size)
+        members = high - low
+        each = np.repeat(high - np.cumsum(members), members) + np.arange(members.sum())
+        reached[each], hits[each] = np.repeat(count - start, members), np.repeat(wanted - low, members)
+        below[each] = np.repeat(2 * (start - low) + size - members, members)
     against = count - wanted
-    return float(ap / wanted), float(pairs / (wanted * against)) if against else np.nan
-
-
-def _between(values: Floats, low: Indices, high: Indices) -> float:
-    summed = np.concatenate([[0.0], np.cumsum(values)])
-    return float((summed[high] - summed[low]).sum())
+    area = int(below.sum()) / (2 * wanted * against) if against else np.nan
+    return float((hits / reached).mean()), area

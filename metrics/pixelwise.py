@@ -7,16 +7,12 @@ normalisation: it scores 0. So does any map on an empty truth, but for :func:`pi
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-_KEY_SPAN = 1 << 31
-"""Float32 numbers whose bit patterns lie closer than this to the lowest leave one bit of 32 for the label."""
+from avbench.metrics.ordered import Ranked, Sorted
 
 
 def pixel_average_precision(scores: Tensor, labels: Tensor) -> Tensor:
@@ -80,12 +76,8 @@ def ranked_measures(scores: Tensor, labels: Tensor) -> dict[str, Tensor]:
     cells = scores.detach().flatten(1)
     cells = cells if cells.dtype in (torch.float32, torch.float64) else cells.float()
     inside = labels.flatten(1).bool()
-    if cells.device.type == "cpu":  # numpy sorts a row in a tenth of the time of torch
-        rows = zip(cells.numpy(), inside.numpy(), strict=True)
-        found = torch.tensor([_ranked_row(*row) for row in rows], dtype=torch.float64).reshape(-1, 2)
-        precision, area = found.unbind(dim=1)
-    else:
-        precision, area = _ranked_batch(cells, inside)
+    # numpy sorts a row in a tenth of the time of torch
+    precision, area = (_ranked_rows if cells.device.type == "cpu" else _ranked_batch)(cells, inside)
     return {"pixel_ap": precision, "pixel_roc_auc": area}
 
 
@@ -150,45 +142,12 @@ def _total(pixels: Tensor) -> Tensor:
     return pixels.sum(dim=2).sum(dim=1)
 
 
-def _ranked_row(scores: NDArray[Any], inside: NDArray[np.bool_]) -> tuple[float, float]:
-    """AP and ROC-AUC of one map; the positives and their ranks say it all, ties are set right afterwards."""
-    pixels, positives = len(scores), int(np.count_nonzero(inside))
-    undefined = positives in (0, pixels)
-    if positives == 0 or np.isnan(scores.max()):
-        return 0.0, np.nan if undefined else 0.0
-    labels, tied = _ascending_labels(scores, inside)
-    ranks = np.flatnonzero(labels)
-    retrieved, hits = pixels - ranks, np.arange(positives, 0, -1)
-    won = 2 * (int(ranks.sum()) - positives * (positives - 1) // 2)
-    starts, sizes = _runs(np.flatnonzero(tied))
-    first, last = np.searchsorted(ranks, starts), np.searchsorted(ranks, starts + sizes)
-    members = last - first
-    each = np.repeat(first - np.cumsum(members) + members, members) + np.arange(members.sum())
-    retrieved[each], hits[each] = np.repeat(pixels - starts, members), np.repeat(positives - first, members)
-    won -= int((members * (sizes - members)).sum())
-    area = np.nan if undefined else won / (2 * positives * (pixels - positives))
-    return float((hits / retrieved).mean()), area
-
-
-def _ascending_labels(scores: NDArray[Any], inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The labels in the order of their scores, false first among equals, and which neighbours in it are equal."""
-    if scores.dtype != np.float32:
-        split = np.concatenate([scores[~inside], scores[inside]])
-        order = np.argsort(split, kind="stable")
-        ordered = split[order]
-        return order >= len(scores) - np.count_nonzero(inside), ordered[1:] == ordered[:-1]
-    bits = (scores + np.float32(0)).view(np.int32)  # the sum turns -0.0 into 0.0
-    keys = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    above: NDArray[Any] = keys.view(np.uint32) - np.uint32(int(keys.min()) & 0xFFFFFFFF)
-    labelled = (above if above.max() < _KEY_SPAN else above.astype(np.uint64)) << 1 | inside
-    labelled.sort()
-    return (labelled & 1).astype(bool), (labelled[1:] ^ labelled[:-1]) < 2
-
-
-def _runs(ties: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Positions of all i with ``x[i] == x[i + 1]`` to the starts and the lengths of the runs of equal values."""
-    opens = np.flatnonzero(np.diff(ties, prepend=-2) > 1)
-    return ties[opens], np.diff(opens, append=len(ties)) + 1
+def _ranked_rows(scores: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+    """AP and ROC-AUC by the sort that serves everything else; a map with a NaN predicts nothing."""
+    found = Ranked(Sorted.of(scores[:, None]), inside).ranking()
+    precision, area = (torch.from_numpy(found[name]) for name in ("pixel_ap", "pixel_roc_auc"))
+    nan = scores.isnan().any(dim=1)
+    return precision.masked_fill(nan, 0), area.masked_fill(nan & ~area.isnan(), 0)
 
 
 def _ranked_batch(scores: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
