@@ -112,7 +112,7 @@ def test_every_class_counts_alike():
 
 
 def test_union_tells_no_sources_apart():
-    truth = frames(LEFT, [0, 0, 0.5, 0])
+    truth = frames(LEFT, [0.5, 0, 0.5, 0])
     assert union_ciou(frames(LEFT).bool(), truth).item() == pytest.approx(2 / 2.5)
     assert union_ciou(frames(LEFT, RIGHT).bool(), truth).item() == pytest.approx(2.5 / 3.5)
     assert math.isnan(union_ciou(frames(NOTHING).bool(), frames(NOTHING)))
