@@ -107,6 +107,12 @@ def test_pairs_are_told_apart_after_holms_correction():
     assert indistinct_pairs(p_values).all()
 
 
+def test_a_p_value_at_the_level_tells_apart():
+    p_values = torch.tensor([[1, 0.25], [0.25, 1]])
+    assert torch.equal(indistinct_pairs(p_values, level=0.25), torch.eye(2, dtype=torch.bool))
+    assert indistinct_pairs(p_values, level=0.2).all()
+
+
 def test_one_method_is_like_itself():
     assert indistinct_pairs(torch.ones(1, 1)).tolist() == [[True]]
 
