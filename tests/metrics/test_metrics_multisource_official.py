@@ -158,6 +158,18 @@ def test_noprior_is_greedy_and_order_dependent():
     third = noprior_mixture(stacked(good, good, good), truth)
     assert third.ciou.tolist() == pytest.approx([1 / 2, 1 / 3, 0])
     assert third.ap.tolist() == pytest.approx([(1 + 2 / 4) / 2, (1 + 2 * 3 / 4) / 3, 0])
+    # the sum marks one pixel of each frame, both right, of five among eight
+    assert third.piap.item() == pytest.approx(2 / 5 + 3 / 5 * 5 / 8)
+    mixed = noprior_mixture(stacked(good, [[1, 2, 9, 1], [1, 2, 3, 9]]), truth)
+    assert mixed.piap.item() == pytest.approx(5 / 8), "the sum's mask misses, though the first map's does not"
+
+
+def test_noprior_interpolates_all_frames_at_once_as_opencv_s_cubic():
+    maps, truth = torch.randn(2, 6, 4), torch.stack([union_map([(0.2, 0.1, 0.7, 0.6)]), union_map([(0, 0.5, 1, 1)])])
+    native, size = noprior_mixture(maps, truth), (448, 224)
+    canvas = upsample(torch.cat([maps, maps.sum(dim=0, keepdim=True)]), "bicubic", align_corners=False, size=size)
+    assert torch.equal(native.ciou, noprior_mixture(canvas[:2], truth).ciou)
+    assert torch.equal(native.piap, noprior_mixture(canvas[2:], truth).piap)
 
 
 def test_noprior_leaves_the_truth_as_it_was():
