@@ -46,6 +46,7 @@ class Chunk:
 
     def __init__(self, truths: Mapping[Truth, Tensor]) -> None:
         self.truths = truths
+        self.counted = {kind: _as_flags(truth) for kind, truth in truths.items()}
         some = next(iter(truths.values()))
         self.count = len(some)
         self.canvases = Canvases((some.shape[1], some.shape[2]))
@@ -96,7 +97,7 @@ class Chunk:
 
     def _rank(self, canvas: Canvas) -> Ranked:
         if canvas.key not in self._ranked:
-            self._ranked[canvas.key] = Ranked(self.canvases.sorted(canvas), self.truths["boxes"])
+            self._ranked[canvas.key] = Ranked(self.canvases.sorted(canvas), self.counted["boxes"])
         return self._ranked[canvas.key]
 
     def _ascending(self, canvas: Canvas) -> NDArray[np.floating]:
@@ -137,6 +138,12 @@ class Chunk:
             "pointing": pointing_hit(values, truth),
             "energy": energy_inside(values, truth),
         }
+
+
+def _as_flags(truth: Tensor) -> Tensor:
+    """A truth of zeros and ones as bool, which is quicker to look for; another as it is."""
+    whole = truth.dtype == torch.uint8 and (truth.numel() == 0 or int(truth.max()) <= 1)
+    return truth.bool() if whole else truth
 
 
 def _first(ascending: NDArray[np.floating], protocol: Protocol) -> Indices:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ class Sorted:
 
     values: NDArray[np.floating]
     """``[B, N]``, NaN last."""
-    order: NDArray[np.integer]
+    order: Indices
     """``[B, N]``: the pixel that stands at each place."""
 
     @classmethod
@@ -62,9 +63,9 @@ class Ranked:
         self.gained: list[Floats] = []
         for order, weight in zip(np.broadcast_to(pixels.order, weights.shape), weights, strict=True):
             in_order = weight[order]
-            places = np.flatnonzero(in_order)
+            places = np.flatnonzero(in_order.astype(bool, copy=False))
             self.places.append(places)
-            self.gained.append(np.concatenate([[0.0], np.cumsum(in_order[places], dtype=np.float64)]))
+            self.gained.append(_summed(in_order, places))
 
     @property
     def positives(self) -> Indices:
@@ -124,7 +125,14 @@ def first_at(ascending: NDArray[np.floating], edges: NDArray[np.floating], opera
     return np.array([np.searchsorted(v, edge, side=side) for v, edge in zip(ascending, edges, strict=True)])  # type: ignore[call-overload]
 
 
-def _sorted_singles(cells: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+def _summed(in_order: NDArray[Any], places: Indices) -> Floats:
+    """The weights of the truth's pixels summed from the lowest of them on, beginning with 0."""
+    if in_order.dtype == bool:
+        return np.arange(len(places) + 1, dtype=np.float64)
+    return np.concatenate([[0.0], np.cumsum(in_order[places], dtype=np.float64)])
+
+
+def _sorted_singles(cells: NDArray[np.float32]) -> tuple[NDArray[np.float32], Indices]:
     """Of finite values: one sort of doubles, which hold the pixel's number in mantissa bits that singles leave free.
 
     That takes half the time of sorting indices by their values.
@@ -133,7 +141,7 @@ def _sorted_singles(cells: NDArray[np.float32]) -> tuple[NDArray[np.float32], ND
     bits = wide.view(np.int64)
     bits |= np.arange(cells.shape[1], dtype=np.int64)
     wide.sort(axis=1)
-    return wide.astype(np.float32), (bits & 0x1FFFFFFF).astype(np.uint32)
+    return wide.astype(np.float32), bits & 0x1FFFFFFF
 
 
 def _ranking(values: NDArray[np.floating], places: Indices) -> tuple[float, float]:
