@@ -58,7 +58,7 @@ class Standing:
 class Pair:
     """Two rows, the better first: the difference with its 95 % interval, p-value, and p-value after Holm's correction.
 
-    ``only_first`` and ``only_second`` count the samples on which just one of the two succeeds; None but for McNemar's test.
+    ``only_first`` and ``only_second`` count the samples on which one of the two alone succeeds, for McNemar's test.
     """
 
     first: str

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from avbench.leaderboards.compared import LEVEL, By, Comparison, Pair, Part, Result, Standing
 from avbench.metrics.catalogue import METRICS
 
-SIDE_BY_SIDE = 3
-"""Metrics of which the values, intervals and ranks fit beside each other."""
+ABREAST = 3
+"""Metrics of which the values, intervals and ranks fit beside each other on a page."""
 PAIR_LINES = 20
 """The most lines of pairs that are shown of all metrics; where there are more, those of the first metric."""
 MOST_DIFFERENT = 5
@@ -29,15 +29,18 @@ class Sheet:
     names: int = 1
 
 
-def sheets(found: Comparison, by: Sequence[By] | None = None, *, every_pair: bool = True) -> list[Sheet]:
+def sheets(
+    found: Comparison, by: Sequence[By] | None = None, *, every_pair: bool = True, abreast: int = ABREAST
+) -> list[Sheet]:
     """The tables, in the order in which they are read.
 
     Args:
         found: What was compared.
         by: Divisions shown whole; None shows the sizes and the classes that differ most.
         every_pair: The pairs of all metrics; otherwise of the first alone where all would be too many lines.
+        abreast: Metrics beside each other in a table.
     """
-    groups = [found.results[n : n + SIDE_BY_SIDE] for n in range(0, len(found.results), SIDE_BY_SIDE)]
+    groups = [found.results[n : n + abreast] for n in range(0, len(found.results), abreast)]
     tables = [_standings(found, group) for group in groups]
     tables += [_pairs(results) for results in [shown_pairs(found, every=every_pair)] if any(r.pairs for r in results)]
     return [*tables, *_divisions(found, by)]
@@ -95,13 +98,17 @@ def _standing(metric: str, one: Standing) -> tuple[str, str, str]:
 
 
 def _pairs(results: Sequence[Result]) -> Sheet:
+    """With a column for the metric where there are several."""
     lines = [_pair(one.metric, pair) for one in results for pair in one.pairs]
-    headings = ("metric", "better", "than", "by", "95 %", "only one right", "p", "p (Holm)")
-    return Sheet("Pairs: differences in points, of the same samples", headings, tuple(lines), len(lines), names=3)
+    headings = ("metric", "better", "than", "by", "95 %", "won:lost", "p", "p (Holm)")
+    if len(results) > 1:
+        return Sheet("Pairs, differences in points", headings, tuple(lines), len(lines), names=3)
+    title = f"Pairs, differences of {_display(results[0].metric)} in points"
+    return Sheet(title, headings[1:], tuple(line[1:] for line in lines), len(lines), names=2)
 
 
 def _pair(metric: str, pair: Pair) -> tuple[str, ...]:
-    only = "" if pair.only_first is None else f"{pair.only_first} : {pair.only_second}"
+    only = "" if pair.only_first is None else f"{pair.only_first}:{pair.only_second}"
     interval = _range(pair.low, pair.high, METRICS[metric].decimals)
     mark = " *" if pair.p_holm <= LEVEL else "  "
     by = _percent(pair.difference, metric)
@@ -149,20 +156,26 @@ def _named(results: Sequence[Result]) -> str:
 
 def _methods(found: Comparison) -> Iterator[str]:
     exact, drawn = ([one for one in found.results if one.exact == kind] for kind in (True, False))
-    resampled = f"{found.resamples:,} paired resamples{' of pictures' if found.clustered else ''} (seed {found.seed})"
-    intervals = [f"Wilson for {_named(exact)}"] if exact else []
-    intervals += [f"percentile bootstrap for {_named(drawn)}"] if drawn else []
-    differences = "" if not exact else " and for all differences"
-    where = differences if drawn else "; percentile bootstrap for differences"
-    yield f"95 %: {', '.join(intervals)}{where}; {resampled}."
-    tests = [f"exact McNemar for {_named(exact)}"] if exact else []
-    tests += [f"paired bootstrap for {_named(drawn)}"] if drawn else []
+    what = "resamples of pictures" if found.clustered else "paired resamples"
+    intervals = _either("Wilson", exact, "percentile bootstrap", drawn)
+    intervals += "" if drawn else ", of differences by percentile bootstrap"
+    yield f"95 %: {intervals}; {found.resamples:,} {what}, seed {found.seed}."
     pairs = max(len(result.pairs) for result in found.results)
-    yield (
-        f"p: {', '.join(tests)}; Holm over {_count(pairs, 'pair')} of each metric; * at the {LEVEL:.0%} level. "
-        "Letters: tie groups, of rows that cannot be told apart from the best of their group."
-    )
+    if pairs:
+        yield (
+            f"p: {_either('exact McNemar', exact, 'paired bootstrap', drawn)}; Holm over the {_count(pairs, 'pair')} "
+            f"of each metric; * told apart at {LEVEL:.0%}."
+        )
+    if exact and pairs:
+        yield "won:lost: samples on which only the better, or only the other, succeeds."
+    yield "Letters: tie groups; no member can be told apart from the best of its group."
     yield from _division_tests(found)
+
+
+def _either(exact: str, of: Sequence[Result], other: str, rest: Sequence[Result]) -> str:
+    if not (of and rest):
+        return exact if of else other
+    return f"{exact} for {_named(of)}, else {other}"
 
 
 def _count(number: int, thing: str) -> str:
@@ -170,30 +183,33 @@ def _count(number: int, thing: str) -> str:
 
 
 def _division_tests(found: Comparison) -> Iterator[str]:
-    sizes, classes = ([part for part in found.parts if part.by == kind] for kind in ("size", "class"))
-    tests = [_count(sum(len(part.pairs) for part in parts), "test") for parts in (sizes, classes)]
-    if sizes or classes:
+    """How the sizes and classes were tested, where there is anything to test."""
+    kinds = {"sizes": "size", "classes": "class"}
+    parts = {name: [part for part in found.parts if part.by == kind] for name, kind in kinds.items()}
+    families = [
+        f"the {sum(len(part.pairs) for part in of)} tests of all {len(of)} {name}" for name, of in parts.items() if of
+    ]
+    if any(part.pairs for part in found.parts):
         exact = any(one.exact for one in found.results if one.metric == found.parts[0].metric)
         test = "exact McNemar" if exact else "sign flips"
-        yield (
-            f"By size and class: {test}, Holm over all pairs of all {len(sizes)} sizes ({tests[0]}) and of all "
-            f"{len(classes)} classes ({tests[1]}); letters where any differ."
-        )
+        yield f"By size and class: {test}, Holm over {' and over '.join(families)}; letters where any differ."
 
 
 def _detectable(found: Comparison) -> Iterator[str]:
+    """The least differences that can be found, one line for each number of samples."""
     having = [result for result in found.results if result.detectable is not None]
-    if having:
-        each = "; ".join(_detectable_of(result) for result in having)
-        yield f"A single test at {LEVEL:.0%} finds with 80 % power a difference, in points, of {each}."
+    for count in dict.fromkeys(result.n for result in having):
+        each = ", ".join(_detectable_of(result) for result in having if result.n == count)
+        yield f"Least difference that one test at {LEVEL:.0%} finds with 80% power at n = {count}, in points: {each}."
 
 
 def _detectable_of(result: Result) -> str:
     typical, worst = (100 * (value or 0.0) for value in (result.detectable, result.detectable_worst))
-    name = f"{_display(result.metric)} {typical:.1f} at n = {result.n}"
+    name = f"{_display(result.metric)} {typical:.1f}"
     if result.discordance is None:
-        return name if len(result.pairs) == 1 else f"{name} (at most {worst:.1f})"
-    return f"{name} (median discordance {result.discordance:.0%}; {worst:.1f} for unrelated methods)"
+        return name if len(result.pairs) == 1 else f"{name} (widest pair {worst:.1f})"
+    median = "" if len(result.pairs) == 1 else "median "
+    return f"{name} ({median}discordance {result.discordance:.0%}; {worst:.1f} at worst, for unrelated methods)"
 
 
 def _samples(found: Comparison) -> Iterator[str]:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from textwrap import wrap
 from typing import Any
 
 from rich import box
@@ -18,8 +19,16 @@ from avbench.leaderboards.comparison_sheets import Sheet, notes, sheets, shown_p
 from avbench.leaderboards.tables import STYLES
 from avbench.leaderboards.terminal import WIDE
 
-NAME_WIDTH = 8
+NAME_WIDTH = 9
 """Names are wrapped to no less."""
+HEADING_WIDTH = 10
+"""Longer words of a heading are cut into lines."""
+METRIC_WIDTH = 30
+"""What a metric's value, interval and rank take at most."""
+GAP = 2
+"""Between columns."""
+EDGE = 1
+"""Beside the outermost columns, beyond a gap."""
 
 CSV_COLUMNS = (
     *("kind", "metric", "by", "part", "method", "other", "n", "value", "low", "high", "rank", "group", "p", "p_holm"),
@@ -28,12 +37,14 @@ CSV_COLUMNS = (
 
 
 def print_comparison(found: Comparison, by: Sequence[By] | None = None) -> None:
-    """Print the tables and what must be known of them on stdout; names wrap where the terminal is narrow."""
+    """Print the tables and what must be known of them on stdout; where it is narrow, names wrap and numbers do not."""
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console = Console(markup=False, highlight=False, emoji=False, width=WIDE)
-    for sheet in sheets(found, by, every_pair=False):
-        console.print(_drawn(sheet))
+    abreast = max((console.width - NAME_WIDTH) // METRIC_WIDTH, 1)
+    for sheet in sheets(found, by, every_pair=False, abreast=abreast):
+        console.print(sheet.title, style="italic")
+        console.print(_drawn(sheet, console.width), crop=False)
     for note in notes(found):
         console.print(note)
     if len(shown_pairs(found, every=False)) < len(found.results):
@@ -65,19 +76,39 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
     return {**content, "parts": parts, "level": LEVEL, "notes": notes(found)}
 
 
-def _drawn(sheet: Sheet) -> Table:
-    table = Table(title=sheet.title, box=box.SIMPLE, title_justify="left", padding=(0, 1, 0, 0))
-    for number, heading in enumerate(sheet.headings):
-        cells = [len(line[number]) for line in sheet.lines]
-        if number < sheet.names:
-            table.add_column(heading, overflow="fold", min_width=min(NAME_WIDTH, max(cells)))
-        else:
-            table.add_column(heading, justify="right", overflow="fold", min_width=max(cells))
+def _drawn(sheet: Sheet, width: int) -> Table:
+    """The table in ``width`` columns, or in as many more as its numbers need."""
+    columns = list(zip(*sheet.lines, strict=True))
+    widths = [max(map(len, cells)) for cells in columns]
+    heads = [_wrapped_heading(heading, least) for heading, least in zip(sheet.headings, widths, strict=True)]
+    taken = [max(cell, *map(len, head.split("\n"))) for cell, head in zip(widths, heads, strict=True)]
+    budgets = _budgets(taken[: sheet.names], width - EDGE - GAP * len(taken) - sum(taken[sheet.names :]))
+    needed = EDGE + GAP * len(taken) + sum(budgets) + sum(taken[sheet.names :])
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), width=needed if needed > width else None)
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="left" if number < sheet.names else "right", no_wrap=True)
     for number, line in enumerate(sheet.lines):
         if number == sheet.ranked:
             table.add_section()
-        table.add_row(*line)
+        names = ["\n".join(wrap(cell, budget)) for cell, budget in zip(line[: sheet.names], budgets, strict=True)]
+        table.add_row(*names, *line[sheet.names :])
     return table
+
+
+def _wrapped_heading(heading: str, least: int) -> str:
+    """Over as many lines as keep it about as narrow as its column; a percent sign stays with its word."""
+    kept = heading.replace(" %", "\N{NO-BREAK SPACE}%")
+    longest = max(len(word) for word in kept.replace("-", "- ").split(" "))
+    return "\n".join(wrap(kept, max(least, min(longest, HEADING_WIDTH))))
+
+
+def _budgets(widths: Sequence[int], room: int) -> list[int]:
+    """``room`` shared out: what is narrow gets its width, what is wide an equal share, and at least a little."""
+    found: dict[int, int] = {}
+    for done, column in enumerate(sorted(range(len(widths)), key=widths.__getitem__)):
+        found[column] = min(widths[column], max(room // (len(widths) - done), NAME_WIDTH))
+        room -= found[column]
+    return [found[column] for column in range(len(widths))]
 
 
 def _csv(found: Comparison) -> str:
