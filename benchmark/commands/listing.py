@@ -13,6 +13,8 @@ examples:
   avbench list methods
   avbench list splits --show demo       draws a contact sheet of the split
   avbench list protocols
+  avbench list protocols --show jsa     every step of it, and where it comes from
+  avbench list metrics --show auc       the definition: operators, ties, empty input, source
   avbench list recipes --show ezvsl-vggsound-10k     each value: the paper, the official code, what is used
 """
 
@@ -26,7 +28,9 @@ def main(given: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("what", choices=sorted(LISTS))
-    parser.add_argument("--show", metavar="NAME", help="a demo split, to draw a contact sheet of it, or a recipe")
+    parser.add_argument(
+        "--show", metavar="NAME", help="one protocol, metric or recipe in full, a demo split as a sheet"
+    )
     options = parser.parse_args(list(given))
     if options.show is not None:
         return _show(options.what, options.show)
@@ -37,16 +41,61 @@ def main(given: Sequence[str]) -> int:
 def _show(what: str, name: str) -> int:
     if not name:
         raise UsageError(f"expected --show NAME, got '': avbench list {what} shows the names")
-    if what == "recipes":
-        from avbench.recipe import recipe_table
+    if what not in SHOWN:
+        raise UsageError(f"--show is for {', '.join(sorted(SHOWN))}, not for {what}: leave it out")
+    return SHOWN[what](name)
 
-        _print(recipe_table(name))
-        return 0
-    if what == "splits":
-        from avbench.commands import demo_sheet
 
-        return demo_sheet.main(["--split", name])
-    raise UsageError(f"--show is for splits and recipes, not for {what}: leave it out")
+def _show_recipe(name: str) -> int:
+    from avbench.recipe import recipe_table
+
+    _print(recipe_table(name))
+    return 0
+
+
+def _show_split(name: str) -> int:
+    from avbench.commands import demo_sheet
+
+    return demo_sheet.main(["--split", name])
+
+
+def _show_protocol(name: str) -> int:
+    """Every field, fields of fields in one line."""
+    from dataclasses import asdict
+
+    from avbench.request import protocol_called
+
+    for key, value in asdict(protocol_called(name)).items():
+        content = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        sys.stdout.write(f"{key:15} {'none' if content is None else content}\n")
+    return 0
+
+
+def _show_metric(name: str) -> int:
+    """The record, then what the function that computes it says of itself."""
+    import inspect
+    from importlib import import_module
+
+    from avbench.errors import unknown_name
+    from avbench.metrics.catalogue import METRICS
+
+    if name not in METRICS:
+        raise unknown_name("metric", name, METRICS, "avbench list metrics")
+    metric = METRICS[name]
+    module, function = metric.function.split(":")
+    sys.stdout.write(f"{metric.display} ({metric.id}), version {metric.version}, {metric.direction} is better\n")
+    sys.stdout.write(f"source: {metric.reference}\ncomputed by {module}.{function}:\n\n")
+    sys.stdout.write(f"{inspect.getdoc(getattr(import_module(module), function))}\n")
+    return 0
+
+
+SHOWN: dict[str, Callable[[str], int]] = {
+    "metrics": _show_metric,
+    "protocols": _show_protocol,
+    "recipes": _show_recipe,
+    "splits": _show_split,
+}
+"""What can be shown one by one."""
 
 
 def _print(lines: list[tuple[str, ...]]) -> None:
@@ -61,9 +110,12 @@ def _methods() -> list[tuple[str, ...]]:
 
 
 def _controls() -> list[tuple[str, ...]]:
-    modes = [
-        (f"--audio {mode}", "any", f"the same method with {mode} audio") for mode in ("silent", "noise", "swapped")
-    ]
+    from typing import get_args
+
+    from avbench.data.audio_modes import AudioMode
+
+    others = [mode for mode in get_args(AudioMode) if mode != "true"]
+    modes = [(f"--audio {mode}", "any", f"the same method with {mode} audio") for mode in others]
     return [*_described(control=True), *modes]
 
 

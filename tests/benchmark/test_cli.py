@@ -170,3 +170,33 @@ def test_localizing_without_a_sound(capsys, plugin_file, tmp_path):
     Image.fromarray(np.zeros((30, 40, 3), dtype=np.uint8)).save(tmp_path / "frame.png")
     assert main(["localize", "--method", f"{plugin_file}:Tiny", str(tmp_path / "frame.png")]) == 2
     assert "is a picture and no sound was given" in capsys.readouterr().err
+
+
+def test_a_metric_is_shown_with_its_definition(capsys):
+    assert main(["list", "metrics", "--show", "auc"]) == 0
+    shown = capsys.readouterr().out
+    assert "AUC (auc), version 1, higher is better" in shown
+    assert "trapezoid rule" in shown
+    assert "stoneMo/EZ-VSL" in shown
+
+
+def test_a_protocol_is_shown_step_by_step(capsys):
+    assert main(["list", "protocols", "--show", "jsa:av_weight=0.6"]) == 0
+    lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert lines["upsampling"] == "mode bicubic, align_corners False, keep_constant False"
+    assert lines["threshold"] == "rule absolute, at 0.6"
+    assert lines["operator"] == ">="
+    assert "av_weight 0.6" in lines["fusion"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["metrics", "--show", "acu"], "no metric called 'acu': did you mean auc"),
+        (["protocols", "--show", "ezvls"], "no protocol called 'ezvls': did you mean ezvsl"),
+        (["controls", "--show", "disc"], "--show is for metrics, protocols, recipes, splits, not for controls"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused(capsys, arguments, sentence):
+    assert main(["list", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
