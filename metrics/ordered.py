@@ -103,10 +103,12 @@ class Ranked:
         """``[B]``: the truth's share of the sum of the map above its smallest value."""
         found = np.empty(len(self.places))
         for row, (values, places, gained) in enumerate(zip(self._values(), self.places, self.gained, strict=True)):
-            low, weight = float(values[0]), np.diff(gained)
-            inside = (values[places] * weight).sum() - low * gained[-1]
+            low, inside = float(values[0]), values[places]
+            if gained[-1] != len(places):  # some pixels weigh less than 1
+                inside = inside * np.diff(gained)
+            above = inside.sum(dtype=np.float64) - low * gained[-1]
             whole = values.sum(dtype=np.float64) - low * self.count
-            found[row] = gained[-1] / self.count if values[0] == values[-1] else inside / whole
+            found[row] = gained[-1] / self.count if values[0] == values[-1] else above / whole
         return found
 
     def _values(self) -> NDArray[np.floating]:
