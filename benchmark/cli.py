@@ -16,6 +16,7 @@ COMMANDS = {
     "score": ("scoring", "score stored predictions under any protocol, without media or model"),
     "compare": ("comparing", "say which differences between stored results mean something"),
     "export": ("exporting", "write truth and predictions in COCO's form"),
+    "listen": ("listening", "say whether methods listen: true against silent, noise and off-screen audio"),
     "train": ("training", "train a method by a recipe"),
     "neighbours": ("neighbours", "find the samples of a split that resemble each other"),
     "check": ("checking", "check that methods keep the contract"),

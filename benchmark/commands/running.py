@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast, get_args
 
@@ -55,12 +55,9 @@ EXAMPLES = """\
 def main(given: Sequence[str]) -> int:
     """Run the subcommand; the exit code is 0."""
     options = parse(_parser(), given)
-    settings = [_settings(options, mode, "avbench run " + " ".join(given)) for mode in _audio_modes(options.audio)]
-    places = Places(optional_path(options.metadata), optional_path(options.data))
     _check_out(options.out)
     records: list[Record] = []
-    for split in names(options.split, "split"):
-        outcomes = [run(_requests(options, split), split, places, how, bar) for how in settings]
+    for outcomes in evaluated(options, "avbench run " + " ".join(given)):
         found = _gathered(outcomes)
         records += found
         if not options.json:
@@ -71,6 +68,45 @@ def main(given: Sequence[str]) -> int:
     if options.out:
         _write_table(records, Path(options.out))
     return 0
+
+
+def evaluated(options: Namespace, command: str) -> Iterator[list[Outcome]]:
+    """For each split that ``options`` name the outcomes of their methods, one per audio mode."""
+    settings = [_settings(options, mode, command) for mode in _audio_modes(options.audio)]
+    places = Places(optional_path(options.metadata), optional_path(options.data))
+    for split in names(options.split, "split"):
+        yield [run(_requests(options, split), split, places, how, bar) for how in settings]
+
+
+def add_weights(parser: ArgumentParser) -> None:
+    """The options that say what methods are built with."""
+    group = parser.add_argument_group("how the methods are built")
+    group.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="[METHOD=]PATH",
+        help="trained weights, ours or the authors'",
+    )
+    group.add_argument("--set", action="append", default=[], metavar="[METHOD.]KEY=VALUE", help="a setting of a method")
+
+
+def add_places(parser: ArgumentParser) -> None:
+    """The options that say where data stand."""
+    where = parser.add_argument_group("where the data stand")
+    where.add_argument(
+        "--metadata", type=str, default=None, metavar="DIR", help="folder with the official annotation files"
+    )
+    where.add_argument("--data", type=str, default=None, metavar="ROOT", help="folder with frames/ and audio/")
+    where.add_argument("--allow-missing", action="store_true", help="score what is there; the result is marked partial")
+
+
+def add_machine(parser: ArgumentParser) -> None:
+    """The options that say on what methods run."""
+    speed = parser.add_argument_group("where it runs")
+    speed.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1")
+    speed.add_argument("--batch-size", type=int, default=32)
+    speed.add_argument("--workers", type=int, default=None, help="decoding processes (default: by the machine)")
 
 
 def _parser() -> ArgumentParser:
@@ -91,21 +127,9 @@ def _add_inputs(parser: ArgumentParser) -> None:
     what.add_argument(
         "--split", required=True, type=str, help="names, or YAML files of your own sets, separated by commas"
     )
-    what.add_argument(
-        "--checkpoint",
-        action="append",
-        default=[],
-        metavar="[METHOD=]PATH",
-        help="trained weights, ours or the authors'",
-    )
-    what.add_argument("--set", action="append", default=[], metavar="[METHOD.]KEY=VALUE", help="a setting of a method")
     what.add_argument("--controls", type=bool, default=True, help="add the control rows to the table (default: true)")
-    where = parser.add_argument_group("where the data stand")
-    where.add_argument(
-        "--metadata", type=str, default=None, metavar="DIR", help="folder with the official annotation files"
-    )
-    where.add_argument("--data", type=str, default=None, metavar="ROOT", help="folder with frames/ and audio/")
-    where.add_argument("--allow-missing", action="store_true", help="score what is there; the result is marked partial")
+    add_weights(parser)
+    add_places(parser)
 
 
 def _add_measures(parser: ArgumentParser) -> None:
@@ -127,10 +151,7 @@ def _add_measures(parser: ArgumentParser) -> None:
         "--refine", type=str, default="none", help="none, ogl, iqr, or ogl,iqr: further rows of fused maps"
     )
     how.add_argument("--retrieval", action="store_true", help="also report cross-modal retrieval")
-    speed = parser.add_argument_group("where it runs")
-    speed.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1")
-    speed.add_argument("--batch-size", type=int, default=32)
-    speed.add_argument("--workers", type=int, default=None, help="decoding processes (default: by the machine)")
+    add_machine(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print one JSON array on stdout and nothing else there")
     output.add_argument(
