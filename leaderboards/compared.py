@@ -83,7 +83,8 @@ class Result:
         pairs: of the ranked rows that have a value; Holm's correction is over them.
         detectable: the least difference that one test at the 5 % level finds with 80 % power, at the median of the
             pairs' discordances or spreads; None without a pair.
-        detectable_worst: by McNemar's test, at the discordance 0.5 of unrelated methods; else at the largest spread.
+        detectable_worst: by McNemar's test, at the discordance 0.5 of unrelated methods if that is more; else at the
+            largest spread.
         discordance: that median share of samples on which just one of two succeeds; None where not exact.
     """
 

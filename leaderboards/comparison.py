@@ -238,7 +238,8 @@ def _detectable(drawn: _Drawn, placed: Sequence[int]) -> tuple[float | None, flo
         return median(spreads), max(spreads), None
     count = flags.shape[1]
     discordance = median(float((flags[one] ^ flags[other]).double().mean()) for one, other in pairs)
-    return detectable_rate_difference(count, discordance=discordance), detectable_rate_difference(count), discordance
+    typical = detectable_rate_difference(count, discordance=discordance)
+    return typical, max(typical, detectable_rate_difference(count)), discordance
 
 
 def _place(field: _Field, result: Result, row: int) -> tuple[bool, bool, float, str]:

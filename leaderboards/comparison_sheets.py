@@ -209,7 +209,8 @@ def _detectable_of(result: Result) -> str:
     if result.discordance is None:
         return name if len(result.pairs) == 1 else f"{name} (widest pair {worst:.1f})"
     median = "" if len(result.pairs) == 1 else "median "
-    return f"{name} ({median}discordance {result.discordance:.0%}; {worst:.1f} at worst, for unrelated methods)"
+    unrelated = f"; {worst:.1f} for unrelated methods" if worst > typical else ""
+    return f"{name} ({median}discordance {result.discordance:.0%}{unrelated})"
 
 
 def _samples(found: Comparison) -> Iterator[str]:

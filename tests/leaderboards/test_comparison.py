@@ -118,6 +118,14 @@ def test_tie_groups_by_hand():
     assert adjusted == {("top", "low"): 3 * 2 / 2**20, ("next", "low"): 2 * 2 / 2**18, ("top", "next"): 0.5}
 
 
+def test_groups_go_by_the_corrected_values():
+    found = compare([entry("top", right(30)), entry("next", right(24)), entry("low", right(23))], QUICK)
+    tests = {(pair.first, pair.second): (pair.p, pair.p_holm) for pair in found.results[0].pairs}
+    assert tests["top", "next"] == (2 / 2**6, 4 / 2**6)
+    assert tests["top", "low"] == (2 / 2**7, 6 / 2**7)
+    assert [one.group for one in found.results[0].standings] == [1, 1, 2]
+
+
 def test_identical_methods_cannot_be_told_apart():
     values = noise(1)
     found = compare([entry("one", values), entry("twin", values)], QUICK)
@@ -295,6 +303,10 @@ class TestControls:
         assert standing(found.results[0], "disc").rank == 1
         assert standing(found.results[0], "whole").rank is None
 
+    def test_one_that_is_named_is_enough_beside_a_single_method(self):
+        found = compare(self.entries("jsa"), replace(QUICK, ranked=("jsa", "disc")))
+        assert standing(found.results[0], "whole").rank is None
+
     def test_they_are_ranked_beside_a_single_method(self):
         found = compare(self.entries("jsa"), QUICK)
         assert [one.rank for one in found.results[0].standings] == [1, 2, 3]
@@ -464,6 +476,12 @@ def test_the_least_difference_that_can_be_found():
     assert "(discordance 20%; 30" in line
 
 
+def test_opposite_methods_are_worse_than_unrelated_ones():
+    found = compare([entry("one", right(24)), entry("other", right(0, 12))], QUICK)
+    assert found.results[0].detectable == found.results[0].detectable_worst
+    assert any("(discordance 90%), AUC" in note for note in notes(found))
+
+
 class TestWarnings:
     def test_too_few_resamples_to_tell_anything_apart(self):
         entries = [entry("one", right(40)), entry("other", right(0))]
@@ -471,6 +489,11 @@ class TestWarnings:
         assert "AUC: too few resamples to tell any pair apart; raise --resamples." in lines
         assert not any(line.startswith("cIoU: too few") for line in lines)
         assert not any("too few" in line for line in notes(compare(entries, QUICK)))
+
+    def test_more_pairs_need_more_resamples(self):
+        entries = [entry("one", right(40)), entry("other", right(0)), entry("third", right(20))]
+        assert any("too few" in line for line in notes(compare(entries, Plan(resamples=100))))
+        assert not any("too few" in line for line in notes(compare(entries[:2], Plan(resamples=100))))
 
     def test_few_samples(self):
         lines = notes(compare([entry("one", right(4, of=29)), entry("other", right(1, of=29))], QUICK))
@@ -572,7 +595,9 @@ class TestForms:
 
     def test_a_pipe_gets_whole_lines(self, found, capsys):
         print_comparison(found)
-        assert any("alignment-with-a-long-name" in line for line in capsys.readouterr().out.splitlines())
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) > 100
+        assert any("alignment-with-a-long-name" in line for line in lines)
 
     def test_few_pairs_are_shown_of_all_metrics(self, capsys):
         print_comparison(compare([entry("one", right(19)), entry("other", right(10, 1))], QUICK))
