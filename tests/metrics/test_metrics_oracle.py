@@ -293,6 +293,18 @@ def test_scenes_agree_with_the_worked_examples(examples, metric, variant):
         assert found == pytest.approx(case["expected"][metric], abs=1e-12, nan_ok=True), case["id"]
 
 
+def test_a_scene_with_an_item_without_value_fails_above_zero():
+    names, values = ["a_1.jpg", "a_2.jpg", "b_1.jpg"], [NAN, 1, 1]
+    assert math.isnan(oracle.iiou(names, values))
+    assert oracle.iauc(names, values) == pytest.approx(0.05 * (1 + 0.5) / 2 + 0.95 * 0.5)
+
+
+def test_slavc_s_training_counts_success_above_a_half():
+    values = [0.5, 0.6, NAN, 0.1]
+    assert oracle.locacc(values, oracle.PROTOCOLS["slavc-train"].success) == 0.25
+    assert oracle.locacc(values, oracle.PROTOCOLS["slavc"].success) == 0.5
+
+
 @pytest.mark.parametrize("variant", ["instance_stable_index", "class_hit_stable_index"])
 def test_retrieval_agrees_with_the_worked_examples(examples, variant):
     for case in examples("retrieval", variant):
@@ -315,6 +327,7 @@ def test_pixel_ranking_agrees_with_scikit_learn():
 def test_pixel_values_by_hand():
     canvas, truth = np.array([[1.0, 1.0], [0.5, 0.0]]), np.array([[0.5, 0.0], [1.0, 0.0]])
     assert oracle.pointing(canvas, truth) == 0.5
+    assert oracle.pointing(canvas, truth > 0.6) == 0
     assert oracle.energy(canvas, truth) == pytest.approx((0.5 + 0.5) / 2.5)
     # ranks: two tied (one inside), then the other inside: P 1/2 at R 1/2, P 2/3 at R 1
     assert oracle.pixel_ranking(canvas, truth) == pytest.approx((0.5 * 0.5 + 0.5 * 2 / 3, 0.625))
