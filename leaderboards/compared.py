@@ -79,6 +79,7 @@ class Result:
     Attributes:
         n: samples that it is over.
         exact: whether the intervals are Wilson's and the tests McNemar's; else both are the bootstrap's.
+        clustered: whether several of the samples show one picture, so that they are drawn together.
         standings: in the order of the comparison's rows.
         pairs: of the ranked rows that have a value; Holm's correction is over them.
         detectable: the least difference that one test at the 5 % level finds with 80 % power, at the median of the
@@ -91,6 +92,7 @@ class Result:
     metric: str
     n: int
     exact: bool
+    clustered: bool
     standings: tuple[Standing, ...]
     pairs: tuple[Pair, ...]
     detectable: float | None
@@ -131,7 +133,6 @@ class Comparison:
         n_expected: samples that the split lists.
         n_positive: of the n, those with a sounding object.
         common: whether some row has further samples, which are left out.
-        clustered: whether several of the compared samples show one picture, so that they are drawn together.
         entrants: ranked ones first, by the first metric; then the others.
         parts: sizes in ascending order, then classes in alphabetical order; one that has no sample is absent.
     """
@@ -143,7 +144,6 @@ class Comparison:
     n_expected: int
     n_positive: int
     common: bool
-    clustered: bool
     entrants: tuple[Entrant, ...]
     results: tuple[Result, ...]
     parts: tuple[Part, ...]

@@ -109,7 +109,6 @@ def compare(contestants: Sequence[Contestant], plan: Plan) -> Comparison:
         n_expected=record.n_expected,
         n_positive=int(sounding(samples).sum()),
         common=any(one.n_scored > len(samples) for one in field.records),
-        clustered=any(one.clusters is not None for one in drawn.values()),
         entrants=tuple(_entrant(field, n) for n in order),
         results=tuple(replace(one, standings=tuple(one.standings[n] for n in order)) for one in results),
         parts=_parts(field, drawn, [n for n in order if n in field.ranked]),
@@ -192,7 +191,13 @@ def _result(field: _Field, metric: str, drawn: _Drawn) -> Result:
         for n, title in enumerate(field.titles)
     ]
     return Result(
-        metric, int(drawn.rows.sum()), drawn.flags is not None, tuple(standings), pairs, *_detectable(drawn, placed)
+        metric,
+        int(drawn.rows.sum()),
+        drawn.flags is not None,
+        drawn.clusters is not None,
+        tuple(standings),
+        pairs,
+        *_detectable(drawn, placed),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from avbench.leaderboards.compared import LEVEL, By, Comparison, Pair, Part, Result, Standing
 from avbench.metrics.catalogue import METRICS
 
+DIVISIONS: tuple[By, ...] = ("size", "class")
 ABREAST = 3
 """Metrics of which the values, intervals and ranks fit beside each other on a page."""
 PAIR_LINES = 20
@@ -46,9 +47,15 @@ def sheets(
     return [*tables, *_divisions(found, by)]
 
 
-def notes(found: Comparison) -> list[str]:
-    """What the reader must know of the numbers, one line each."""
-    return [*_methods(found), *_detectable(found), *_samples(found), *_warnings(found)]
+def notes(found: Comparison, by: Sequence[By] | None = None) -> list[str]:
+    """What the reader must know of the numbers, one line each; ``by`` as for :func:`sheets`."""
+    return [
+        *_methods(found),
+        *_division_tests(found, DIVISIONS if by is None else by),
+        *_detectable(found),
+        *_samples(found),
+        *_warnings(found),
+    ]
 
 
 def shown_pairs(found: Comparison, *, every: bool) -> tuple[Result, ...]:
@@ -117,7 +124,7 @@ def _pair(metric: str, pair: Pair) -> tuple[str, ...]:
 
 def _divisions(found: Comparison, by: Sequence[By] | None) -> Iterator[Sheet]:
     titles = tuple(entrant.title for entrant in found.entrants if entrant.ranked)
-    for kind in ("size", "class") if by is None else by:
+    for kind in DIVISIONS if by is None else by:
         parts = [part for part in found.parts if part.by == kind]
         shown = most_different(parts) if by is None and kind == "class" else parts
         if shown:
@@ -156,10 +163,9 @@ def _named(results: Sequence[Result]) -> str:
 
 def _methods(found: Comparison) -> Iterator[str]:
     exact, drawn = ([one for one in found.results if one.exact == kind] for kind in (True, False))
-    what = "resamples of pictures" if found.clustered else "paired resamples"
     intervals = _either("Wilson", exact, "percentile bootstrap", drawn)
     intervals += "" if drawn else ", of differences by percentile bootstrap"
-    yield f"95 %: {intervals}; {found.resamples:,} {what}, seed {found.seed}."
+    yield f"95 %: {intervals}; {found.resamples:,} paired resamples, seed {found.seed}."
     pairs = max(len(result.pairs) for result in found.results)
     if pairs:
         yield (
@@ -169,7 +175,6 @@ def _methods(found: Comparison) -> Iterator[str]:
     if exact and pairs:
         yield "won:lost: samples on which only the better, or only the other, succeeds."
     yield "Letters: tie groups; no member can be told apart from the best of its group."
-    yield from _division_tests(found)
 
 
 def _either(exact: str, of: Sequence[Result], other: str, rest: Sequence[Result]) -> str:
@@ -182,17 +187,18 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _division_tests(found: Comparison) -> Iterator[str]:
-    """How the sizes and classes were tested, where there is anything to test."""
-    kinds = {"sizes": "size", "classes": "class"}
-    parts = {name: [part for part in found.parts if part.by == kind] for name, kind in kinds.items()}
+def _division_tests(found: Comparison, by: Sequence[By]) -> Iterator[str]:
+    """How the divisions shown were tested, where there is anything to test."""
+    parts = {kind: [part for part in found.parts if part.by == kind] for kind in by}
     families = [
-        f"the {sum(len(part.pairs) for part in of)} tests of all {len(of)} {name}" for name, of in parts.items() if of
+        f"the {_count(sum(len(part.pairs) for part in of), 'test')} of {'sizes' if kind == 'size' else 'classes'}"
+        for kind, of in parts.items()
+        if any(part.pairs for part in of)
     ]
-    if any(part.pairs for part in found.parts):
+    if families:
         exact = any(one.exact for one in found.results if one.metric == found.parts[0].metric)
         test = "exact McNemar" if exact else "sign flips"
-        yield f"By size and class: {test}, Holm over {' and over '.join(families)}; letters where any differ."
+        yield f"By {' and '.join(by)}: {test}, Holm over {' and over '.join(families)}; letters where any differ."
 
 
 def _detectable(found: Comparison) -> Iterator[str]:
@@ -222,8 +228,9 @@ def _samples(found: Comparison) -> Iterator[str]:
         names = _named([result for result in found.results if result.n == count])
         over = "with a sounding object" if count == found.n_positive else "that it can be measured on"
         yield f"{names}: over the {count} samples {over}."
-    if found.clustered:
-        yield "Several samples show one picture: they are drawn together, and rates are not tested as independent."
+    together = [result for result in found.results if result.clustered]
+    if together:
+        yield f"{_named(together)}: samples of one picture are drawn together, not being independent."
 
 
 def _warnings(found: Comparison) -> Iterator[str]:

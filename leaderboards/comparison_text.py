@@ -45,7 +45,7 @@ def print_comparison(found: Comparison, by: Sequence[By] | None = None) -> None:
     for sheet in sheets(found, by, every_pair=False, abreast=abreast):
         console.print(sheet.title, style="italic")
         console.print(_drawn(sheet, console.width), crop=False)
-    for note in notes(found):
+    for note in notes(found, by):
         console.print(note)
     if len(shown_pairs(found, every=False)) < len(found.results):
         console.print("The pairs of the other metrics: --metric with one of them first, --json, or --out.")
@@ -65,7 +65,7 @@ def comparison_text(found: Comparison, form: str, by: Sequence[By] | None = None
         text = ["left"] * sheet.names + ["right"] * (len(sheet.headings) - sheet.names)
         table = tabulate(sheet.lines, sheet.headings, tablefmt=STYLES[form], disable_numparse=True, colalign=text)
         blocks.append(f"{f'% {sheet.title}' if comment else f'**{sheet.title}**'}\n\n{table}\n")
-    lines = "\n".join(f"{comment or '- '}{note}" for note in notes(found))
+    lines = "\n".join(f"{comment or '- '}{note}" for note in notes(found, by))
     return "\n".join([*blocks, f"{lines}\n"])
 
 

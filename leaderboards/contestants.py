@@ -27,14 +27,14 @@ class Contestant:
 
 
 def told_apart(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """Give records of one title different ones, and keep one of those that are the same.
+    """Give records of one split and title different ones, and keep one of those that are the same.
 
     Predictions of one key whose numbers agree under every protocol are the same, wherever they lie. Others of one title
     have their runs folder behind the method's name, or where that does not tell them apart the beginning of their key,
     which ends the name of their folder.
 
     Args:
-        records: Of one split, under one protocol or several.
+        records: Under one protocol or several.
 
     Returns:
         The records kept, in the order given, and the titles of those that lie in several places.
@@ -104,6 +104,7 @@ def require_versions(records: Sequence[Record], metrics: Sequence[str]) -> None:
 class _Source:
     """The predictions and the variant behind the records of several protocols."""
 
+    split: str
     title: str
     key: str
     runs: str
@@ -111,7 +112,7 @@ class _Source:
     @classmethod
     def of(cls, record: Record) -> _Source:
         key = f"{record.provenance['key']}{record.provenance['prior_key'] or ''}"
-        return cls(record.title, key, str(_runs(record)))
+        return cls(record.split, record.title, key, str(_runs(record)))
 
 
 def _runs(record: Record) -> Path:
@@ -122,7 +123,9 @@ def _doubles(sources: dict[_Source, list[Record]]) -> set[_Source]:
     """All but one of the sources that are the same."""
     found = set()
     for one, other in pairwise(sorted(sources)):
-        if (one.title, one.key) == (other.title, other.key) and _numbers(sources[one]) == _numbers(sources[other]):
+        if (one.split, one.title, one.key) == (other.split, other.title, other.key) and _numbers(
+            sources[one]
+        ) == _numbers(sources[other]):
             found.add(other)
     return found
 
@@ -132,7 +135,7 @@ def _numbers(records: Sequence[Record]) -> dict[str, object]:
 
 
 def _by_title(sources: Sequence[_Source]) -> Iterator[list[_Source]]:
-    for _, group in groupby(sorted(sources), key=lambda source: source.title):
+    for _, group in groupby(sorted(sources), key=lambda source: (source.split, source.title)):
         yield list(group)
 
 

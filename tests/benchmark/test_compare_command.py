@@ -151,19 +151,23 @@ class TestRefusals:
             (["--by", "colour"], "expected --by size, class, size,class or none, got 'colour'"),
             (["--out", "table.txt"], "expected --out FILE ending in .md, .csv or .tex, got 'table.txt'"),
             (["--seed", "-1"], "expected --seed of at least 0, got -1"),
-            (["--metric", "fscore"], "the metric fscore cannot be compared"),
+            (["--resamples", "0"], "expected --resamples of at least 1, got 0"),
             (["--metric", "locacc,locacc"], "the metric 'locacc' is named twice"),
-            (["--protocol", "commn"], "there is no protocol called 'commn': did you mean common"),
+            ([], "expected a folder of predictions or a record at nowhere, found nothing"),
         ],
     )
-    def test_bad_requests(self, capsys, runs, given, message):
-        code, said = refused(capsys, runs, *given)
-        assert code == 2
-        assert message in said
+    def test_bad_requests(self, capsys, given, message):
+        assert main(["compare", "nowhere", *given]) == 2
+        assert message in capsys.readouterr().err
 
-    def test_no_resamples(self, capsys, runs):
-        assert main(["compare", str(runs), "--resamples", "0"]) == 2
-        assert "expected --resamples of at least 1, got 0" in capsys.readouterr().err
+    def test_what_is_not_there(self, capsys, runs):
+        for given, message in (
+            (["--metric", "fscore"], "the metric fscore cannot be compared"),
+            (["--protocol", "commn"], "there is no protocol called 'commn': did you mean common"),
+        ):
+            code, said = refused(capsys, runs, *given)
+            assert code == 2
+            assert message in said
 
     def test_per_sample_values_that_cannot_be_read(self, capsys, runs):
         compared(capsys, runs)

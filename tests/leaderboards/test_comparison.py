@@ -350,12 +350,12 @@ class TestPictures:
     def test_no_test_takes_them_for_independent(self):
         shared = {"image": [f"picture {n // 2}" for n in range(40)]}
         found = compare([entry("one", right(19), columns=shared), entry("other", right(10), columns=shared)], QUICK)
-        assert found.clustered
+        assert all(result.clustered for result in found.results)
         assert not any(result.exact for result in found.results)
         flags = torch.tensor([right(19), right(10)]) >= 0.5
         drawn = bootstrap([means({"rate": flags})], 40, resamples=200, clusters=shared["image"])["rate"]
         assert standing(found.results[0], "one").low == drawn.interval(0)[0]
-        assert any("Several samples show one picture" in note for note in notes(found))
+        assert "cIoU, AUC, mean cIoU: samples of one picture are drawn together, not being independent." in notes(found)
 
     def test_their_differences_are_flipped_together_in_a_class(self):
         shared = {"image": [f"picture {n // 8}" for n in range(40)]}
@@ -364,10 +364,11 @@ class TestPictures:
         assert part.pairs[0].p == 2 / 2**5
 
     def test_negatives_of_the_same_pictures_do_not_matter_to_rates(self):
-        columns = {"image": [f"picture {n % 20}" for n in range(40)], "boxes": [1] * 20 + [0] * 20}
+        columns = {"image": [f"picture {n % 20}" for n in range(40)], "boxes": [1] * 20 + [0] * 20, "confidence": 0.5}
         found = compare([entry("one", right(9), columns=columns), entry("other", right(1), columns=columns)], QUICK)
         assert found.results[0].exact
         assert found.results[0].pairs[0].p == 2 / 2**8
+        assert "AP, max-F1: samples of one picture are drawn together, not being independent." in notes(found)
 
 
 class TestParts:
@@ -512,6 +513,9 @@ class TestNames:
     def test_one_of_each_keeps_its_name(self):
         assert self.titles(record("jsa", 40), record("jsa", 40, variant="iqr")) == ["jsa", "jsa (iqr)"]
 
+    def test_splits_have_names_of_their_own(self):
+        assert self.titles(self.placed("runs", "a"), self.placed("runs", "b", split="vggss")) == ["jsa", "jsa"]
+
     def test_runs_folders_tell_apart(self):
         found = self.titles(self.placed("exp/first", "a"), self.placed("exp/second", "b", metrics={"locacc": 0.6}))
         assert found == ["jsa@first", "jsa@second"]
@@ -613,4 +617,9 @@ class TestForms:
         assert lines[1].startswith("p: exact McNemar for cIoU, else paired bootstrap; Holm over the 15 pairs of each")
         drawn = compare([entry("one", noise(1)), entry("other", noise(2))], replace(QUICK, metrics=("auc",)))
         assert notes(drawn)[0] == "95 %: percentile bootstrap; 200 paired resamples, seed 0."
-        assert "sign flips, Holm over the 1 tests of all 1 sizes" in notes(drawn)[3]
+        sentence = "sign flips, Holm over the 1 test of sizes and over the 1 test of classes; letters where any differ."
+        assert notes(drawn)[3] == f"By size and class: {sentence}"
+        assert (
+            notes(drawn, ["size"])[3] == "By size: sign flips, Holm over the 1 test of sizes; letters where any differ."
+        )
+        assert not any(line.startswith("By") for line in notes(drawn, []))
