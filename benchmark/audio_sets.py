@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from avbench.data.audio_modes import AudioMode
 from avbench.errors import UsageError
 from avbench.store import hash_json
 from avbench.stored import Stored
@@ -15,6 +16,8 @@ OffScreen = Literal["offscreen", "swapped"]
 """The sound of another clip: of any, as the official code draws it, or of another class."""
 
 OFF_SCREEN: tuple[OffScreen, ...] = get_args(OffScreen)
+
+MODES = get_args(AudioMode)
 
 FREE = ("audio", "embeddings")
 """Inputs of predictions that may differ within a set; embeddings change no map."""
@@ -134,10 +137,10 @@ def _incomplete(sets: Sequence[AudioSet], audio: Sequence[str]) -> UsageError:
     if scattered:
         return scattered
     modes = ",".join(audio)
-    there = ", ".join(f"{one.any.method} with {'/'.join(one.by_audio)}" for one in sets)
+    there = ", ".join(f"{one.any.method} with {','.join(sorted(one.by_audio, key=MODES.index))}" for one in sets)
     commands = dict.fromkeys(_command(one.any, modes) for one in sets)
     return UsageError(
-        f"expected predictions with {modes} audio of every method that hears, found on {sets[0].any.split} "
+        f"expected predictions with {modes} audio of every method that hears, found on {sets[0].any.split} those of "
         f"{there} alone: type `{'` and `'.join(commands)}`, or choose others by --method and --split"
     )
 

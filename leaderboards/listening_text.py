@@ -89,7 +89,7 @@ def listening_json(answers: Answers) -> dict[str, Any]:
     return {
         "listening": [answer.as_json() for answer in answers.found],
         "not_hearing": [{"split": split, "method": method} for split, method in answers.deaf],
-        "left_out": list(answers.left_out),
+        "left_out": [{"split": split, "method": title} for title, split in answers.left_out],
     }
 
 
