@@ -118,8 +118,10 @@ def _predicted(options: Namespace, command: str) -> list[Stored]:
         raise UsageError("expected a RUN with predictions, or --method and --split to predict first: give either")
     off_screen = cast("OffScreen", options.off_screen or OFF_SCREEN[0])
     audio = ",".join(("true", *negatives(off_screen)))
-    fixed = Namespace(audio=audio, protocol=None, refine="none", retrieval=False, controls=False)
-    outcomes = [outcome for found in evaluated(options.update(fixed), command) for outcome in found]
+    fixed = {"audio": audio, "protocol": None, "refine": "none", "retrieval": False, "controls": False}
+    for name, value in fixed.items():
+        options[name] = value
+    outcomes = [outcome for found in evaluated(options, command) for outcome in found]
     folders = dict.fromkeys(job.folder for outcome in outcomes for job in outcome.jobs)
     return [read_stored(folder) for folder in folders]
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from avbench.audio_sets import audio_sets, negatives, off_screen_of
+from avbench.audio_sets import audio_sets, off_screen_of
 from avbench.cli import main
 from avbench.data.splits import Sample, Split
 from avbench.errors import AvbenchError, UsageError
@@ -196,8 +197,7 @@ def test_against_a_plain_loop(tmp_path):
     weights = linear(5)
     wide = {audio: [weights @ maps[audio][n].double().numpy() @ weights.T for n in kept] for audio in KINDS}
     threshold = np.quantile([np.max(one) for audio in KINDS[1:] for one in wide[audio]], 0.75)
-    box = np.zeros((224, 224), dtype=bool)
-    box[:, 112:] = True  # the odd samples, which have the boxes
+    box = np.arange(224)[None] >= np.full((224, 1), 112)  # of the odd samples, which have the boxes
     overlaps, shares, agreements = [], {audio: [] for audio in KINDS[1:]}, []
     for place in range(len(kept)):
         own = wide["true"][place] > threshold
@@ -218,8 +218,8 @@ def test_against_a_plain_loop(tmp_path):
     silence = 1 - np.mean([np.mean(values) for values in shares.values()])
     assert scores.f_loc == pytest.approx(2 * np.mean(overlaps) * silence / (np.mean(overlaps) + silence), **near)
     highest = [np.max(one) for one in wide["silent"]]
-    assert found.extremes["silent"]["mean_max"] == pytest.approx(np.mean(highest), abs=1e-5)
-    assert found.extremes["silent"]["median_max"] == pytest.approx(np.median(highest), abs=1e-5)
+    ends = {name: found.extremes["silent"][name] for name in ("mean_max", "median_max")}
+    assert ends == pytest.approx({"mean_max": np.mean(highest), "median_max": np.median(highest)}, abs=1e-5)
 
 
 def test_counted_shares_and_agreements_are_those_of_the_metrics_to_the_bit():
@@ -300,7 +300,7 @@ def test_the_off_screen_audio_is_the_official_draw_where_all_methods_have_it(tmp
     answers = ask(tmp_path)
     assert [(one.method, one.off_screen) for one in answers] == [("m", "swapped"), ("other", "swapped")]
     assert list(answers[1].success) == ["true", "silent", "noise", "swapped"]
-    with pytest.raises(UsageError, match="true,silent,noise,offscreen audio .* other with true,silent,noise,swapped"):
+    with pytest.raises(UsageError, match=r"true,silent,noise,offscreen audio .* other with true,silent,noise,swapped"):
         ask(tmp_path, replace(QUICK, off_screen="offscreen"))
 
 
@@ -491,7 +491,6 @@ def test_an_answer_is_found_again_without_torch_or_maps(tmp_path):
     assert "| m " in (tmp_path / "out.md").read_text()
     assert ask(tmp_path, Plan()) == [first]
     assert ask(tmp_path / "predictions", Plan(seed=0)) == [first]
-    assert not Path(str(first.path).replace("records", "record")).exists()
 
 
 def listen_json(capsys, *arguments) -> dict:
@@ -540,9 +539,4 @@ def test_what_a_run_lacks_is_made_by_the_command_named(capsys, plugin_file, tiny
 def test_wrong_requests(capsys, tmp_path, arguments, sentence):
     keep(tmp_path, split_of(3), random_maps(3, 0))
     assert main(["listen", *(str(tmp_path) if word == "RUNS" else word for word in arguments)]) == 2
-    with pytest.raises(AssertionError, match=sentence):
-        raise AssertionError(capsys.readouterr().err)
-
-
-def test_negatives_are_three():
-    assert negatives("swapped") == ("silent", "noise", "swapped")
+    assert re.search(sentence, capsys.readouterr().err)
