@@ -189,16 +189,17 @@ def _count(number: int, thing: str) -> str:
 
 def _division_tests(found: Comparison, by: Sequence[By]) -> Iterator[str]:
     """How the divisions shown were tested, where there is anything to test."""
-    parts = {kind: [part for part in found.parts if part.by == kind] for kind in by}
-    families = [
-        f"the {_count(sum(len(part.pairs) for part in of), 'test')} of {'sizes' if kind == 'size' else 'classes'}"
-        for kind, of in parts.items()
-        if any(part.pairs for part in of)
-    ]
-    if families:
-        exact = any(one.exact for one in found.results if one.metric == found.parts[0].metric)
-        test = "exact McNemar" if exact else "sign flips"
-        yield f"By {' and '.join(by)}: {test}, Holm over {' and over '.join(families)}; letters where any differ."
+    pairs = {kind: sum(len(part.pairs) for part in found.parts if part.by == kind) for kind in by}
+    tests = {"sizes" if kind == "size" else "classes": count for kind, count in pairs.items() if count}
+    if not tests:
+        return
+    exact = any(one.exact for one in found.results if one.metric == found.parts[0].metric)
+    families = " and over ".join(f"the {_count(count, 'test')} of {kinds}" for kinds, count in tests.items())
+    test = "exact McNemar" if exact else "sign flips"
+    yield f"By {' and '.join(by)}: {test}, Holm over {families}; letters where any differ."
+    for kinds, count in tests.items():
+        if not exact and count / (1 + found.resamples) > LEVEL:
+            yield f"Too few resamples to tell rows apart in {kinds} of many samples: raise --resamples, or name fewer rows."
 
 
 def _detectable(found: Comparison) -> Iterator[str]:

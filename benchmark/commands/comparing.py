@@ -46,13 +46,13 @@ def main(given: Sequence[str]) -> int:
         log(f"the same predictions lie in several places and are compared once: {', '.join(doubles)}")
     main_protocol = records[0].protocol
     found = compare([_contestant(record) for record in records if record.protocol == main_protocol], plan)
+    if options.out:
+        _write(found, records, Path(options.out), by)
     if options.json:
         json.dump(_json(found, records), sys.stdout, indent=1, allow_nan=False)
         print()
     else:
         _show(found, records, by)
-    if options.out:
-        _write(found, records, Path(options.out), by)
     return 0
 
 

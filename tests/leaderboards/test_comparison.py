@@ -496,6 +496,15 @@ class TestWarnings:
         assert any("too few" in line for line in notes(compare(entries, Plan(resamples=100))))
         assert not any("too few" in line for line in notes(compare(entries[:2], Plan(resamples=100))))
 
+    def test_more_classes_need_more_sign_flips(self):
+        values = {"image": [f"picture {n // 2}" for n in range(40)], "label": [f"kind {n // 10}" for n in range(40)]}
+        entries = [entry("one", right(40), columns=values), entry("other", right(0), columns=values)]
+        few, many = (notes(compare(entries, Plan(resamples=count))) for count in (70, 90))
+        assert [line[:64] for line in few if "in classes" in line] == [
+            "Too few resamples to tell rows apart in classes of many samples:"
+        ]
+        assert not any("Too few" in line for line in many)
+
     def test_few_samples(self):
         lines = notes(compare([entry("one", right(4, of=29)), entry("other", right(1, of=29))], QUICK))
         assert "AUC, mean cIoU: on fewer than 30 samples a bootstrap is too sure of itself." in lines
