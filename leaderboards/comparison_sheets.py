@@ -199,7 +199,7 @@ def _division_tests(found: Comparison, by: Sequence[By]) -> Iterator[str]:
     yield f"By {' and '.join(by)}: {test}, Holm over {families}; letters where any differ."
     for kinds, count in tests.items():
         if not exact and count / (1 + found.resamples) > LEVEL:
-            yield f"Too few resamples to tell rows apart in {kinds} of many samples: raise --resamples, or name fewer rows."
+            yield f"Too few resamples to tell rows apart in {kinds} of many samples; raise --resamples."
 
 
 def _detectable(found: Comparison) -> Iterator[str]:

@@ -501,7 +501,7 @@ class TestWarnings:
         entries = [entry("one", right(40), columns=values), entry("other", right(0), columns=values)]
         few, many = (notes(compare(entries, Plan(resamples=count))) for count in (70, 90))
         assert [line[:64] for line in few if "in classes" in line] == [
-            "Too few resamples to tell rows apart in classes of many samples:"
+            "Too few resamples to tell rows apart in classes of many samples;"
         ]
         assert not any("Too few" in line for line in many)
 
