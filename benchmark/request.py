@@ -17,6 +17,7 @@ from avbench.metrics.protocols import PROTOCOLS, Protocol, Truth, get_protocol
 from avbench.registry import MethodInfo, MethodRef
 from avbench.sources import source_fingerprint
 from avbench.store import code_fingerprint, fingerprint, hash_json
+from avbench.truth import truth_path
 
 Refinement = Literal["none", "ogl", "iqr"]
 ALL = "all"
@@ -39,7 +40,11 @@ COMBINED = "iqr+ogl"
 WITH_OBJECTS = (FUSED["ogl"], COMBINED)
 """The variants that depend on the object map."""
 
-SCORING = ("scoring.py", "aggregating.py", "several_sources.py", "retrieval.py", "truth.py", "metrics")
+SCORING = (
+    *("scoring.py", "aggregating.py", "several_sources.py", "retrieval.py", "truth.py", "stored.py", "parts.py"),
+    *("types.py", "metrics"),
+)
+"""The source on which the numbers of stored predictions depend."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +142,14 @@ class Job:
 
     def record_path(self, variant: str, protocol: str) -> Path:
         """Where the record of one row under one protocol stands."""
-        place = RecordPlace(self.settings.runs, self.split.name, self.method.ref.name, self.key, self.prior_key)
-        return place.path(variant, protocol)
+        return self._place.path(variant, protocol)
+
+    @cached_property
+    def _place(self) -> RecordPlace:
+        runs, split = self.settings.runs, self.split
+        return RecordPlace(
+            runs, split.name, self.method.ref.name, self.key, self.prior_key, truth_path(split, runs).name
+        )
 
 
 @dataclass(frozen=True)
@@ -150,11 +161,13 @@ class RecordPlace:
     method: str
     key: str
     prior_key: str | None
+    truth: str
+    """Name of the file that holds what is true of the samples: masks and sources are in no key of predictions."""
 
     def path(self, variant: str, protocol: str) -> Path:
         """The file of one row under one protocol."""
         prior = self.prior_key if variant in WITH_OBJECTS else None
-        key = hash_json([self.key, prior, variant, protocol, code_fingerprint(*SCORING)])[:12]
+        key = hash_json([self.key, prior, variant, protocol, self.truth, code_fingerprint(*SCORING)])[:12]
         plain = protocol.replace(":", "-")  # a colon is not allowed in the file names of every system
         return self.runs / "records" / self.split / f"{self.method}.{variant}.{plain}-{key}.json"
 

@@ -12,10 +12,7 @@ from avbench.metrics.protocols import PROTOCOLS, Truth
 from avbench.opening import Progress, silent
 from avbench.records import Record, read_record
 from avbench.request import ALL, Refinement, protocol_called, rows_of
-from avbench.stored import Stored, Task, find_stored
-
-OBJECT_PRIOR = "ogl"
-"""The method whose map the refinement ogl fuses in."""
+from avbench.stored import OBJECT_PRIOR, Stored, Task, find_stored
 
 
 @dataclass(frozen=True)
@@ -53,8 +50,9 @@ class Group:
 
 def groups_of(places: Sequence[Path], choice: Choice) -> list[Group]:
     """What a choice wants of stored predictions, by split and samples; see :func:`rescore`."""
-    found = sorted(chosen(find_stored(places), choice), key=_samples_of)
-    return [_group(list(same), choice) for _, same in groupby(found, key=_samples_of)]
+    found = find_stored(places)
+    kept = sorted(chosen(found, choice), key=_samples_of)
+    return [_group(list(same), found, choice) for _, same in groupby(kept, key=_samples_of)]
 
 
 def rescore(places: Sequence[Path], choice: Choice, progress: Progress = silent) -> list[Record]:
@@ -101,17 +99,27 @@ def _samples_of(stored: Stored) -> tuple[str, str, str]:
     return stored.split, str(stored.runs), stored.truth
 
 
-def _group(same: Sequence[Stored], choice: Choice) -> Group:
-    prior = next((stored for stored in same if stored.method == OBJECT_PRIOR), None)
-    if "ogl" in choice.refine and prior is None:
-        raise UsageError(
-            f"the refinement ogl needs the object maps of {same[0].split}, and there are no predictions of ogl in "
-            f"{same[0].runs}: add them with avbench run --refine ogl"
-        )
+def _group(same: Sequence[Stored], found: Sequence[Stored], choice: Choice) -> Group:
+    prior = _prior(same[0], found) if "ogl" in choice.refine else None
     protocols = _protocols(same[0], choice.protocols)
     methods_first = sorted(same, key=lambda stored: stored.control)
-    tasks = tuple(_task(stored, protocols, choice.refine, prior) for stored in methods_first)
-    return Group(tasks, prior if "ogl" in choice.refine else None)
+    return Group(tuple(_task(stored, protocols, choice.refine, prior) for stored in methods_first), prior)
+
+
+def _prior(one: Stored, found: Sequence[Stored]) -> Stored:
+    """The object maps of the samples of ``one``, chosen or not."""
+    there = [s for s in found if s.method == OBJECT_PRIOR and _samples_of(s) == _samples_of(one)]
+    if not there:
+        raise UsageError(
+            f"the refinement ogl needs the object maps of {one.split}, and there are no predictions of ogl in "
+            f"{one.runs}: add them with avbench run --refine ogl"
+        )
+    if len(there) > 1:
+        raise UsageError(
+            f"the refinement ogl needs one set of object maps of {one.split}, and there are {len(there)} "
+            f"({', '.join(s.folder.name for s in there)}): name folders of predictions with one of them"
+        )
+    return there[0]
 
 
 def _records_of(group: Group, progress: Progress) -> list[Record]:

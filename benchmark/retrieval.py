@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -31,7 +32,7 @@ def rank_embeddings(stored: Stored, truth: Truth, method: Any) -> None:
     embeddings, or where the ranks are stored already.
     """
     path = stored.folder / FILE
-    if not hasattr(method, "embed") or path.exists():
+    if not hasattr(method, "embed") or (path.exists() and _version(path) == VERSION):
         return
     names = ("embedding.image", "embedding.audio")
     parts = list(read_parts(stored.folder, len(truth), names))
@@ -54,15 +55,14 @@ def retrieval_of(stored: Stored, truth: Truth) -> Rates:
     Empty where no ranks were stored.
 
     Raises:
-        AvbenchError: for a file of ranks that cannot be read, or of another number of samples.
+        AvbenchError: for a file of ranks that cannot be read, of another version, or of another number of samples.
     """
     path = stored.folder / FILE
     if not path.exists():
         return {}
-    try:
-        ranks: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, OSError) as problem:
-        raise AvbenchError(f"the ranks in {path} cannot be read ({problem}): delete the file and run again") from None
+    if _version(path) != VERSION:
+        raise AvbenchError(f"the ranks in {path} are not of version {VERSION}: delete the file and run again")
+    ranks: dict[str, Tensor] = load_file(path)
     queries = int(truth.positive.sum())
     if any(len(values) != queries for values in ranks.values()):
         raise AvbenchError(f"the ranks in {path} are not those of {queries} samples: delete the file and run again")
@@ -70,3 +70,13 @@ def retrieval_of(stored: Stored, truth: Truth) -> Rates:
     for name, values in ranks.items():
         found |= {f"{name}_r{k}": (rate, queries) for k, rate in recalls(values, RANKS).items()}
     return found
+
+
+def _version(path: Path) -> int | None:
+    """Of the ranks in a file; None for another form."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            stated = (file.metadata() or {}).get("version", "")
+    except (SafetensorError, OSError) as problem:
+        raise AvbenchError(f"the ranks in {path} cannot be read ({problem}): delete the file and run again") from None
+    return int(stated) if stated.isdigit() else None

@@ -21,10 +21,8 @@ from avbench.records import Record, read_record
 from avbench.registry import MethodInfo, MethodRef, describe, find_method
 from avbench.request import Job, MethodRequest, Settings, part_count, part_path, protocols_for
 from avbench.store import hash_json
+from avbench.stored import OBJECT_PRIOR
 from avbench.trained import trained_checkpoint
-
-OBJECT_PRIOR = "ogl"
-"""The method whose map the refinement ogl fuses in."""
 
 COLUMNS = 8
 """Methods in a picture grid; the whole image is left out, there is nothing to see."""
@@ -90,6 +88,11 @@ def evaluate_one(method: Any, split: str, places: dict[str, Path | None], **opti
     if checkpoint or config:
         raise UsageError(
             "a method object brings its own weights and settings: pass checkpoint and config with a name only"
+        )
+    if "ogl" in settings.refine:
+        raise UsageError(
+            "a method object is evaluated alone, without the object maps that the refinement ogl fuses in: leave ogl "
+            "out, or give the method as a file, path/to/file.py:Name"
         )
     from avbench.building import place_of
 

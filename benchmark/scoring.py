@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from avbench.aggregating import Numbers, numbers_of
-from avbench.errors import AvbenchError
+from avbench.errors import AvbenchError, UsageError
 from avbench.metrics.catalogue import METRICS
 from avbench.metrics.protocols import Protocol
 from avbench.metrics.protocols import Truth as TruthKind
@@ -98,7 +98,10 @@ def score_tasks(
 
     Raises:
         AvbenchError: for predictions of other samples, or a part file that cannot be read.
+        UsageError: for rows with object maps without a prior.
     """
+    if prior is None and any(variant in WITH_OBJECTS for task in tasks for variant, _ in task.rows):
+        raise UsageError("rows with object maps were asked for without the predictions of ogl: add them")
     extended = not bool(truth.positive.all())
     kinds = {protocol_called(name).truth for task in tasks for _, name in task.rows}
     tallies = [_Tally(task, checked_parts(task, truth)) for task in tasks]

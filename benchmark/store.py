@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,12 @@ def fingerprint(files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+@cache
 def code_fingerprint(*parts: str) -> str:
     """SHA-256 of our own source: files or folders under the package, ``metrics`` being the mapped folder.
 
-    A result is found again only by the code that made it; this is how the key knows.
+    A result is found again only by the code that made it; this is how the key knows. Read once a process, so that an
+    edit meanwhile does not tear a run in two.
     """
     files: list[Path] = []
     for part in parts:

@@ -11,6 +11,9 @@ from avbench.errors import AvbenchError, UsageError
 from avbench.request import Job, RecordPlace, part_count, part_path
 from avbench.store import read_json, write_json
 
+OBJECT_PRIOR = "ogl"
+"""The method whose map the refinement ogl fuses in."""
+
 ABOUT = "about.json"
 FORMAT = 1
 """Version of the description's form."""
@@ -91,12 +94,13 @@ class Task:
     @property
     def is_prior(self) -> bool:
         """Whether the maps are those that others fuse in."""
-        return self.stored.key == self.prior_key
+        return self.stored.method == OBJECT_PRIOR
 
     def record_path(self, variant: str, protocol: str) -> Path:
         """Where the record of one row under one protocol stands."""
         stored = self.stored
-        return RecordPlace(stored.runs, stored.split, stored.method, stored.key, self.prior_key).path(variant, protocol)
+        place = RecordPlace(stored.runs, stored.split, stored.method, stored.key, self.prior_key, stored.truth)
+        return place.path(variant, protocol)
 
 
 def describe_job(job: Job, *, truth: Path, resolved: dict[str, Any], device: str) -> Stored:
@@ -119,10 +123,12 @@ def describe_job(job: Job, *, truth: Path, resolved: dict[str, Any], device: str
 
 
 def write_stored(stored: Stored) -> None:
-    """Write the description into its folder, unless it is there: the first command made the predictions."""
-    if not (stored.folder / ABOUT).exists():
-        content = {name: value for name, value in asdict(stored).items() if name != "folder"}
-        write_json(stored.folder / ABOUT, {"format": FORMAT, **content})
+    """Write the description into its folder; of one that is there only the truth changes, if masks or sources did."""
+    path = stored.folder / ABOUT
+    content = {"format": FORMAT, **{name: value for name, value in asdict(stored).items() if name != "folder"}}
+    known = read_json(path) if path.exists() else content
+    if not path.exists() or known.get("truth") != stored.truth:
+        write_json(path, {**known, "truth": stored.truth})
 
 
 def read_stored(folder: Path) -> Stored:

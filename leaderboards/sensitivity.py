@@ -43,11 +43,16 @@ def sensitivity(records: Sequence[Record], metric: str = "locacc") -> Sensitivit
     """The table of one split's records, or None where fewer than two protocols or methods have the metric.
 
     Partial results are left out: they are not to be ranked.
+
+    Raises:
+        ValueError: for two records of one title and protocol; see :func:`avbench.leaderboards.contestants.told_apart`.
     """
     having = [record for record in records if metric in record.metrics and not record.partial]
     protocols = tuple(dict.fromkeys(record.protocol for record in having))
     rows = tuple(dict.fromkeys(record.title for record in sorted(having, key=is_control)))
     cells = {(record.title, record.protocol): record.metrics[metric] for record in having}
+    if len(cells) < len(having):
+        raise ValueError("expected one record for each title and protocol, got several: tell them apart first")
     values = tuple(tuple(cells.get((row, protocol)) for protocol in protocols) for row in rows)
     controls = {record.title for record in having if is_control(record)}
     ranked = [n for n, row in enumerate(rows) if row not in controls and None not in values[n]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol as Shape
 
 import numpy as np
@@ -35,6 +36,15 @@ class _Row(Shape):
     def priors(self) -> Sequence[RawMaps]: ...
 
 
+@dataclass(frozen=True)
+class _Single:
+    """A row's part for one sample."""
+
+    maps: RawMaps
+    protocol: Protocol
+    priors: tuple[RawMaps, ...]
+
+
 def mask_of(finished: Tensor, protocol: Protocol) -> Tensor:
     """The pixels of finished canvases, ``[B, H, W]``, that pass the protocol's threshold."""
     how = protocol.threshold
@@ -55,12 +65,13 @@ class Chunk:
         self._found: dict[Hashable, Floats] = {}
         self._sure: dict[Hashable, Tensor] = {}
         self._free: dict[Hashable, dict[str, Floats]] = {}
+        self._alone: dict[int, Chunk] = {}
 
     def against_boxes(self, row: _Row) -> dict[str, Tensor]:
         """``ciou``, ``ciou_adap`` and the threshold-free measures of a row, ``[B]`` float64 each."""
         canvas, protocol = self._canvas(row), row.protocol
         if self.count == 0 or not self.canvases.sorted(canvas).finite:
-            return self._pixel_by_pixel(canvas, protocol)
+            return self._pixel_by_pixel(canvas, protocol) if self.count < 2 else self._one_by_one(row)
         ranked = self._rank(canvas)
         found = {
             "ciou": self._ciou(ranked, canvas, protocol),
@@ -126,6 +137,16 @@ class Chunk:
         if canvas.key not in self._free:
             self._free[canvas.key] = {**ranked.ranking(), "pointing": ranked.pointing(), "energy": ranked.energy()}
         return self._free[canvas.key]
+
+    def _one_by_one(self, row: _Row) -> dict[str, Tensor]:
+        """Each sample in a chunk of its own: what one holds must not change a bit of another's values."""
+        found = []
+        for number in range(self.count):
+            place = slice(number, number + 1)
+            alone = self._alone.setdefault(number, Chunk({kind: truth[place] for kind, truth in self.truths.items()}))
+            single = _Single(row.maps[place], row.protocol, tuple(prior[place] for prior in row.priors))
+            found.append(alone.against_boxes(single))
+        return {name: torch.cat([values[name] for values in found]) for name in found[0]}
 
     def _pixel_by_pixel(self, canvas: Canvas, protocol: Protocol) -> dict[str, Tensor]:
         """The same from masks, for maps with values that are not finite: normalising may reorder those."""

@@ -31,8 +31,21 @@ def main(given: Sequence[str]) -> int:
     if len(groups) > 1:
         found = ", ".join(dict.fromkeys(group.tasks[0].stored.split for group in groups))
         raise UsageError(f"expected predictions of one list of samples, found {len(groups)} ({found}): name a --split")
+    _check_names(groups[0])
     _export(groups[0], options)
     return 0
+
+
+def _check_names(group: Group) -> None:
+    """Files are named by the method: two predictions of one would overwrite each other."""
+    folders: dict[str, str] = {}
+    for stored in (task.stored for task in group.tasks):
+        if stored.title in folders:
+            raise UsageError(
+                f"expected one set of predictions of {stored.title}, found {folders[stored.title]} and "
+                f"{stored.folder.name}: name the folder of one"
+            )
+        folders[stored.title] = stored.folder.name
 
 
 def _parser() -> ArgumentParser:

@@ -100,9 +100,11 @@ def _named(text: str | None, kind: str) -> tuple[str, ...]:
 def _show(records: Sequence[Record], *, every: bool, detail: bool) -> None:
     """A table per protocol; where all were asked for, the one that ranks and those against other truths, then how the
     ranks move."""
+    from avbench.leaderboards.contestants import told_apart
     from avbench.leaderboards.sensitivity_text import print_sensitivity
     from avbench.leaderboards.terminal import print_table
 
+    records, _ = told_apart(records)
     print_table([record for record in records if not every or _is_shown(record)], detail=detail)
     print_sensitivity(records)
     for folder in sorted({str(record.path.parent) for record in records}):
@@ -119,10 +121,12 @@ def _check_out(out: str | None) -> None:
 
 
 def _write(records: Sequence[Record], path: Path, *, detail: bool) -> None:
+    from avbench.leaderboards.contestants import told_apart
     from avbench.leaderboards.sensitivity_text import sensitivity_text
     from avbench.leaderboards.tables import table_text
     from avbench.store import write_atomic
 
+    records, _ = told_apart(records)
     form = path.suffix.removeprefix(".")
     text = table_text(records, form, detail=detail)
     if form != "csv":

@@ -1,7 +1,7 @@
 """Annotation files in the VGG-SS form: a JSON list of ``{"file": id, "class": name, "bbox": [[x0, y0, x1, y1], ...]}``.
 
 Four keys may be added: ``image`` and ``audio`` (names of the media files where they are not the id), ``sounding``
-(false: the sound in the clip comes from nothing in the frame; ``bbox`` may then be empty) and ``objects`` (all that
+(false: the sound in the clip comes from nothing in the frame; ``bbox`` is then empty) and ``objects`` (all that
 is visible, sounding or not: a list of ``{"class": name, "bbox": [x0, y0, x1, y1], "sounding": bool}``). The extended
 sets of SLAVC add a list of negatives in CSV.
 """
@@ -150,6 +150,8 @@ def _annotation(where: str, entry: Any, lenient: bool) -> Annotation:
     name = _file_name(where, "file", entry["file"])
     sounding = _flag(where, entry.get("sounding", True))
     boxes = tuple(_box(where, box, lenient) for box in _list(where, "bbox", entry["bbox"]))
+    if boxes and not sounding:
+        raise AvbenchError(f"{where}: a sample in which nothing sounds has boxes: empty 'bbox', or say it sounds")
     if sounding and not boxes:
         raise AvbenchError(f'{where}: a sounding sample without any box: add one or say "sounding": false')
     things = _objects(where, entry["objects"]) if "objects" in entry else None

@@ -60,6 +60,7 @@ def test_a_negative_is_doubtful_if_a_class_of_its_sound_is_in_sight(
 ) -> None:
     things = [thing("saw", 0.5, False), thing(kind, 0.5, sounding)]
     entry = GOOD | {"class": "bell", "sounding": sounding, "objects": things}
+    entry |= {} if sounding else {"bbox": []}
     (came,) = read_annotations(write(tmp_path, [entry]))
     assert came.doubtful is doubtful
 
@@ -222,3 +223,10 @@ def test_the_official_file(shared: Path) -> None:
     assert len(boxes) == 5941
     assert sum(v < -1e16 for box in boxes for v in box) == 14
     assert sum(x1 <= x0 or y1 <= y0 for x0, y0, x1, y1 in boxes) == 18
+
+
+def test_boxes_of_what_does_not_sound_are_refused(tmp_path):
+    place = tmp_path / "annotations.json"
+    place.write_text('[{"file": "a", "class": "bell", "bbox": [[0, 0, 1, 1]], "sounding": false}]')
+    with pytest.raises(AvbenchError, match=r"entry 0: a sample in which nothing sounds has boxes: empty 'bbox'"):
+        read_annotations(place)

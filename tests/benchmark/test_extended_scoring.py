@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -205,7 +206,7 @@ def test_the_prior_s_own_rows_have_the_upsampling_that_it_has_in_a_fusion(tiny_s
     write_part(job.folder, 0, Part([sample.id for sample in split.samples], {"map": torch.rand(5, 7, 7)}, (0, 2.5)))
     truth = write_truth(split, tmp_path)
     stored = describe_job(job, truth=truth, resolved={}, device="cpu")
-    tasks = [Task(stored, tuple(job.rows()), prior_key=key) for key in (job.key, None)]
+    tasks = [Task(one, tuple(job.rows())) for one in (stored, replace(stored, method="another"))]
     rows = [scores.rows for scores in score_tasks(tasks, read_truth(truth), prior=None, advance=lambda count: None)]
     first, second = ([values["av", name]["ciou"] for name in names] for values in rows)
     assert torch.equal(first[0], first[1])

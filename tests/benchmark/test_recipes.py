@@ -160,7 +160,7 @@ def test_the_columns_are_printed(capsys):
     [
         (["recipes", "--show", "ezvsl-vggsound"], "no recipe called 'ezvsl-vggsound': did you mean ezvsl-vggsound-10k"),
         (["splits", "--show", ""], "expected --show NAME, got '': avbench list splits shows the names"),
-        (["methods", "--show", "jsa"], "--show is for splits and recipes, not for methods: leave it out"),
+        (["methods", "--show", "jsa"], "for metrics, protocols, recipes, splits, not for methods: leave it out"),
     ],
 )
 def test_what_cannot_be_shown(capsys, command, message):

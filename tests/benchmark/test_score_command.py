@@ -224,3 +224,103 @@ def test_a_protocol_that_the_split_has_no_truth_for_is_refused_before_predicting
     how = ["--split", str(tiny_set), "--runs", str(tmp_path / "runs")]
     assert main(["run", "--method", f"{plugin_file}:Tiny", "--protocol", "avsbench", *how]) == 2
     assert not (tmp_path / "runs").exists()
+
+
+def halves(entry: dict) -> list[dict]:
+    left, top, right, bottom = entry["bbox"][0]
+    boxes = [[left, top, right, 0.5], [left, 0.5, right, bottom]]
+    return [{"class": f"half {n}", "bbox": box, "sounding": True} for n, box in enumerate(boxes)]
+
+
+def test_changed_sources_are_scored_anew(plugin_file, tiny_set, tmp_path, capsys):
+    place = tiny_set.parent / "annotations.json"
+    entries = json.loads(place.read_text())
+    command = ["run", "--method", f"{plugin_file}:Tiny", "--split", str(tiny_set), "--protocol", "multisource"]
+    command += ["--runs", str(tmp_path / "runs"), "--pictures", "false", "--controls", "false", "--json"]
+    found = []
+    for several in (1, 5):  # the hash of the split covers boxes and labels, not the objects
+        objects = [halves(entry)[: 2 if n < several else 1] for n, entry in enumerate(entries)]
+        place.write_text(json.dumps([{**e, "objects": seen} for e, seen in zip(entries, objects, strict=True)]))
+        assert main(command) == 0
+        found.append(json.loads(capsys.readouterr().out)[0])
+    assert found[0]["record"] != found[1]["record"]
+    assert found[0]["metrics"]["piap"] != found[1]["metrics"]["piap"]
+    (stored,) = find_stored([tmp_path / "runs"])
+    assert len(list((tmp_path / "runs" / "truth").iterdir())) == 2
+    assert rescore([tmp_path / "runs"], Choice(protocols=("multisource",)))[0].metrics == found[1]["metrics"], (
+        stored.truth
+    )
+
+
+@pytest.fixture
+def two_priors(tiny_set, tmp_path, capsys) -> Path:
+    """A runs folder with object maps of two kinds."""
+    folder = tmp_path / "two"
+    for value in (1, 2):
+        how = ["--runs", str(folder), "--pictures", "false", "--controls", "false", "--batch-size", str(value)]
+        assert main(["run", "--method", "disc,square", "--split", str(tiny_set), *how]) == 0
+    for name in ("disc", "square"):
+        place = next((folder / "predictions" / "tiny").glob(f"{name}-*"))
+        about = json.loads((place / "about.json").read_text())
+        (place / "about.json").write_text(json.dumps({**about, "method": "ogl", "control": False}))
+    capsys.readouterr()
+    return folder
+
+
+def test_object_maps_of_two_kinds_are_not_mixed_up(two_priors):
+    with pytest.raises(UsageError, match=r"one set of object maps of tiny, and there are 2 \(disc-.*, square-.*\)"):
+        rescore([two_priors], Choice(refine=("ogl",), protocols=("ezvsl",)))
+
+
+def test_object_maps_need_not_be_chosen_to_be_fused_in(plugin_file, tiny_set, tmp_path):
+    folder = tmp_path / "runs"
+    how = ["--runs", str(folder), "--pictures", "false", "--controls", "false"]
+    assert main(["run", "--method", f"{plugin_file}:Tiny,disc", "--split", str(tiny_set), *how]) == 0
+    place = next((folder / "predictions" / "tiny").glob("disc-*"))
+    about = json.loads((place / "about.json").read_text())
+    (place / "about.json").write_text(json.dumps({**about, "method": "ogl"}))
+    chosen = Choice(methods=("tiny-plugin",), refine=("ogl",), protocols=("ezvsl", "common"))
+    records = rescore([folder], chosen)
+    assert [(record.variant, record.protocol) for record in records] == [
+        ("av", "ezvsl"),
+        ("av+ogl", "ezvsl"),
+        ("av", "common"),
+    ]
+    assert records[0].metrics != records[1].metrics
+    assert records[1].provenance["prior_key"] == about["key"]
+
+
+def test_ranks_of_another_version_are_refused(runs):
+    from safetensors.torch import load_file, save_file
+
+    place = next(runs.rglob("other-*/retrieval.safetensors"))
+    ranks = load_file(place)
+    save_file(ranks, place, metadata={"version": "0"})
+    with pytest.raises(AvbenchError, match=r"retrieval.safetensors are not of version 1: delete the file"):
+        rescore([runs], Choice(protocols=("lvs",)))
+    place.write_bytes(place.read_bytes()[:20])
+    with pytest.raises(AvbenchError, match=r"the ranks in .*retrieval.safetensors cannot be read"):
+        rescore([runs], Choice(protocols=("lvs",)))
+
+
+def test_two_checkpoints_of_a_method_are_told_apart(runs, capsys):
+    folder = next((runs / "predictions" / "tiny").glob("other-*"))
+    copy = folder.with_name("other-000000000000")
+    shutil.copytree(folder, copy)
+    about = json.loads((copy / "about.json").read_text())
+    (copy / "about.json").write_text(json.dumps({**about, "key": "0" * 64}))
+    write_part(copy, 0, Part([f"clip_{n:03d}" for n in range(5)], {"map": torch.rand(5, 7, 7)}))
+    assert main(["score", str(runs), "--method", "other,tiny-plugin"]) == 0
+    table = capsys.readouterr().out.split("under every protocol")[1]
+    rows = [line.split()[0] for line in table.splitlines() if line.strip().startswith("other")]
+    assert len(rows) == len(set(rows)) == 2
+
+
+def test_a_method_object_is_not_refined_with_object_maps(tiny_set, tmp_path):
+    import avbench
+
+    class Anything(torch.nn.Module):
+        frontend = None
+
+    with pytest.raises(UsageError, match=r"a method object is evaluated alone, without the object maps"):
+        avbench.evaluate(Anything(), tiny_set, refine=("ogl",), protocol="ezvsl", runs=tmp_path)

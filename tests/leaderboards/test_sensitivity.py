@@ -114,3 +114,8 @@ def test_splits_have_tables_of_their_own():
     other = [make(r.method, r.protocol, r.metrics["locacc"], split="b") for r in table(ORDERS)]
     text = sensitivity_text([*table(ORDERS), *other], "md")
     assert text.index("**b: ") < text.index("**demo: ")
+
+
+def test_two_rows_of_one_title_are_refused():
+    with pytest.raises(ValueError, match=r"expected one record for each title and protocol, got several"):
+        sensitivity([*table(ORDERS), make("a", "lvs", 0.7)])

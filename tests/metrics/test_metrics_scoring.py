@@ -266,3 +266,17 @@ def test_no_half_mask_succeeds_on_less_than_a_quarter_of_the_frame():
     small = union_map([(0.0, 0.0, 0.49, 0.5)])
     best = small[None] * 2 + maps
     assert (score(best, small.expand(20, -1, -1), COMMON) < 0.5).all()
+
+
+@pytest.mark.parametrize("spoilt", [math.nan, math.inf, 3e38])
+def test_one_map_s_values_do_not_touch_its_neighbours(spoilt):
+    made = torch.Generator().manual_seed(5)
+    maps, truth = torch.randn(6, 7, 7, generator=made), truths(6)
+    clean = measure(RawMaps(maps), truth, COMMON, confidence=True)
+    maps[2, 1, 1] = spoilt
+    if spoilt == 3e38:
+        maps[2, 5, 5] = -spoilt
+    found = measure(RawMaps(maps), truth, COMMON, confidence=True)
+    others = torch.tensor([0, 1, 3, 4, 5])
+    for name, values in found.items():
+        assert torch.equal(values[others], clean[name][others]), name
