@@ -95,7 +95,7 @@ def _as_json(found: ScoringProfile) -> dict[str, Any]:
 
 def _rounds(step: Step) -> int:
     """How many times the whole of a step was timed; the maps are one whole."""
-    return 1 if step.name == "maps" else step.ours.items
+    return 1 if step.name.startswith("maps") else step.ours.items
 
 
 def _show(found: ScoringProfile) -> None:
@@ -104,14 +104,15 @@ def _show(found: ScoringProfile) -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE, title=f"scoring on {found.threads} threads", title_justify="left")
-    for number, heading in enumerate(("what", "seconds", "CPU seconds", "official steps", "goal")):
-        table.add_column(heading, justify="right" if number else "left")
+    for number, heading in enumerate(("what", "seconds", "CPU seconds", "in plain steps", "goal")):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
     for step in found.steps:
         rounds = _rounds(step)
         ratio = "" if step.ratio is None else f"{step.ratio:.1f} times as long"
         goal = f"{step.goal[0]:g} s" + (f", {step.goal[1]:g} times" if step.goal[1] else "")
         table.add_row(step.size, _seconds(step.ours.wall / rounds), _seconds(step.ours.cpu / rounds), ratio, goal)
     console = Console()
+    console = console if console.is_terminal else Console(width=200)
     console.print(table)
     peaks = ", ".join(f"{bytes_ / 2**20:.0f} MB for {count}" for count, bytes_ in found.peak_bytes.items())
     console.print(f"Memory beyond the imported libraries at its highest: {peaks} samples.")
