@@ -190,8 +190,8 @@ def _verdicts(found: Sequence[Listening]) -> Iterator[str]:
 def _terms(found: Sequence[Listening]) -> Iterator[str]:
     one = found[0]
     resamples, seed = one.provenance["resamples"], one.provenance["seed"]
-    of = f" of {one.n_expected}" if one.n < one.n_expected else ""
-    yield f"Over the {one.n}{of} samples with a box. {OFF_SCREEN[one.off_screen]}."
+    of = f", of {one.n_expected}" if one.n < one.n_expected else ""
+    yield f"Over the {one.n} samples with a box{of}. {OFF_SCREEN[one.off_screen]}."
     rates = "bootstrap of pictures, which several samples share" if one.clustered else "Wilson for rates"
     test = "bootstrap" if one.clustered else "exact McNemar"
     yield (

@@ -237,6 +237,7 @@ def test_counted_shares_and_agreements_are_those_of_the_metrics_to_the_bit():
 def test_samples_without_a_box_do_not_enter(tmp_path):
     plain, longer = split_of(4), split_of(6, unboxed={4, 5})
     maps = {audio: random_maps(6, seed) for seed, audio in enumerate(KINDS)}
+    maps = {audio: values[:, :2, :2] for audio, values in maps.items()} | {"true": boxes_as_maps(longer)}
     for values in maps.values():
         values[4:] = 1e6
     keep_all(tmp_path / "plain", plain, {audio: values[:4] for audio, values in maps.items()})
@@ -244,6 +245,8 @@ def test_samples_without_a_box_do_not_enter(tmp_path):
     one, other = ask(tmp_path / "plain")[0], ask(tmp_path / "longer")[0]
     assert (one.n, other.n, other.n_expected) == (4, 4, 6)
     assert (one.scores, one.extremes, one.drops) == (other.scores, other.extremes, other.drops)
+    assert one.success == other.success
+    assert one.success["true"].value == 1 > one.success["noise"].value
 
 
 def test_samples_of_one_picture_are_drawn_together(tmp_path):
@@ -491,6 +494,8 @@ def test_an_answer_is_found_again_without_torch_or_maps(tmp_path):
     assert "| m " in (tmp_path / "out.md").read_text()
     assert ask(tmp_path, Plan()) == [first]
     assert ask(tmp_path / "predictions", Plan(seed=0)) == [first]
+    with pytest.raises(AvbenchError, match="cannot be read"):  # another seed is another answer
+        ask(tmp_path, Plan(seed=1))
 
 
 def listen_json(capsys, *arguments) -> dict:

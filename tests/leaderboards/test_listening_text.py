@@ -129,7 +129,7 @@ def test_less_usual_notes(capsys):
         capsys,
         answer(partial=True, clustered=True, n=300, extremes=broken, threshold_from={"split": "vggss", "n": 5158}),
     )
-    assert "Over the 300 of 400 samples with a box." in text
+    assert "Over the 300 samples with a box, of 400." in text
     assert "Partial results cover less than the split" in text
     assert "p: bootstrap" in text
     assert "bootstrap of pictures, which several samples share" in text
