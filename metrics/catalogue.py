@@ -79,6 +79,30 @@ def _detection(suffix: str, note: str) -> tuple[Metric, ...]:
     )
 
 
+LISTENING = (
+    ("ciou_uth", "cIoU, universal threshold", "consensus_iou:consensus_iou"),
+    ("auc_uth", "AUC, universal threshold", "success:area_under_success"),
+    ("pia", "pIA", "negative_audio:share_above"),
+    ("auc_n", "AUC_N", "negative_audio:area_under_silence"),
+    ("f_loc", "F_LOC", "negative_audio:harmonic_mean"),
+    ("f_auc", "F_AUC", "negative_audio:harmonic_mean"),
+    ("agreement", "map agreement", "negative_audio:map_agreement"),
+    ("unchanged", "maps unchanged", "negative_audio:same_map"),
+)
+"""What ``avbench listen`` measures; of pixels that sound without a sound, and of maps that stay, less is better."""
+
+
+def _listening(key: str, display: str, function: str) -> Metric:
+    direction: Literal["higher", "lower"] = "lower" if key in {"pia", "agreement", "unchanged"} else "higher"
+    reference = (
+        "Juanola et al., A Critical Assessment of Visual Sound Source Localization Models Including Negative Audio, "
+        "ICASSP 2025; xavijuanola/vssl_eval"
+    )
+    if key == "unchanged":
+        reference = "avbench"
+    return Metric(key, display, "percent", direction, 2, reference, 1, f"avbench.metrics.{function}", detail=True)
+
+
 METRICS: dict[str, Metric] = {
     metric.id: metric
     for metric in (
@@ -129,6 +153,7 @@ METRICS: dict[str, Metric] = {
         _share("source_auc", "AUC (sources)", MIX, "success:area_under_success"),
         _detail("source_success_50", "CIoU@0.5", MIX, "multisource:matched_ciou"),
         _detail("source_ciou", "mean cIoU (sources)", MIX, "multisource:matched_ciou"),
+        *(_listening(*named) for named in LISTENING),
         *(_retrieval(way, hit, k) for hit in ("instance", "class") for way in ("a2i", "i2a") for k in (1, 5, 10)),
     )
 }

@@ -56,7 +56,7 @@ def test_without_the_plain_steps_ours_alone_is_timed(capsys, monkeypatch):
         (["everything"], "expected avbench profile score, got 'everything'"),
         (["score", "--samples", "0"], "--samples"),
         (["score", "--oracle", "nowhere.py"], "expected the official steps as a Python file at nowhere.py"),
-        (["score", "--oracle", __file__], "lacks PROTOCOLS, score_sample, canvas_of"),
+        (["score", "--oracle", __file__], "lacks score_sample, canvas_of, mask_of"),
     ],
 )
 def test_what_cannot_be_timed_is_refused(capsys, arguments, sentence):

@@ -11,7 +11,7 @@ import torch
 from avbench.metrics.consensus_iou import consensus_iou
 from avbench.metrics.ground_truth import consensus_map, union_map
 from avbench.metrics.protocols import PROTOCOLS, Fusion, Threshold
-from avbench.metrics.scoring import CHUNK, RawMaps, aggregate, measure, predicted_mask, score
+from avbench.metrics.scoring import CHUNK, RawMaps, Row, aggregate, measure, measure_rows, predicted_mask, score
 
 COMMON, EZVSL, JSA = PROTOCOLS["common"], PROTOCOLS["ezvsl"], PROTOCOLS["jsa"]
 STRICT = replace(COMMON, operator=">")
@@ -280,3 +280,47 @@ def test_one_map_s_values_do_not_touch_its_neighbours(spoilt):
     others = torch.tensor([0, 1, 3, 4, 5])
     for name, values in found.items():
         assert torch.equal(values[others], clean[name][others]), name
+
+
+def areas() -> torch.Tensor:
+    """Truths of many sizes, from a few pixels to the whole canvas."""
+    sides = torch.linspace(0.02, 1, 16).tolist()
+    return torch.stack([union_map([(0.0, 0.0, side, min(1.0, 1.5 * side))]) for side in sides])
+
+
+@pytest.mark.parametrize("name", [n for n, p in BOXES.items() if p.threshold.rule != "absolute"])
+def test_half_of_the_canvas_cannot_overlap_a_small_truth_by_more(name):
+    truth, made = areas(), torch.Generator().manual_seed(9)
+    area = truth.sum(dim=(1, 2))
+    ceiling = torch.minimum(area, torch.tensor(25_088.0)) / torch.maximum(area, torch.tensor(25_088.0))
+    for maps in (truth.float() + torch.rand(16, 224, 224, generator=made) / 9, torch.randn(16, 9, 9, generator=made)):
+        assert (score(maps, truth, BOXES[name]) <= ceiling + 1e-4).all(), name
+    best = score(truth.float() + torch.rand(16, 224, 224, generator=made) / 9, truth, BOXES[name])
+    torch.testing.assert_close(best, ceiling.double(), rtol=0, atol=1e-4)
+
+
+def test_neither_threads_nor_order_nor_company_changes_a_bit():
+    made = torch.Generator().manual_seed(6)
+    maps, truth = torch.randn(3 * CHUNK + 1, 7, 7, generator=made), torch.rand(3 * CHUNK + 1, 224, 224, generator=made)
+    truth = (truth > 0.8).to(torch.uint8)
+    rows = [Row(RawMaps(maps, (-4.0, 4.0)), protocol) for protocol in BOXES.values()]
+    together = measure_rows(rows, {"boxes": truth}, confidence=True)
+    shuffled = torch.randperm(len(maps), generator=made)
+    moved = measure_rows(
+        [Row(RawMaps(maps[shuffled], (-4.0, 4.0)), row.protocol) for row in rows],
+        {"boxes": truth[shuffled]},
+        confidence=True,
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if threads > 1 else 2)
+    try:
+        again = measure_rows(rows, {"boxes": truth}, confidence=True)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.get_num_threads() == threads
+    for row, found, other, third in zip(rows, together, moved, again, strict=True):
+        alone = measure(row.maps, truth, row.protocol, confidence=True)
+        for name, values in found.items():
+            assert torch.equal(values[shuffled], other[name]), (row.protocol.name, name)
+            assert torch.equal(values, third[name]), (row.protocol.name, name)
+            assert torch.equal(values, alone[name]), (row.protocol.name, name)
