@@ -80,14 +80,14 @@ def official(shared):
     return truth, listed, arrays, {name: run["summary"] for name, run in runs.items()}
 
 
-def assert_close(found, expected, maps):
+def assert_close(found, expected, maps, *, moved=0.02):
     """Within the goldens' tolerance; constant maps are interpolation noise, which processors round differently."""
     noise = maps.amax(dim=(1, 2)) == maps.amin(dim=(1, 2))
     assert noise.sum() <= 1
     assert torch.equal(found.isnan(), expected.isnan())
     apart = (found - expected)[~noise].abs().nan_to_num()
     assert apart.max() <= 2e-4
-    assert (apart <= 1e-12).double().mean() >= 0.95
+    assert (apart > 1e-12).sum() <= max(3, moved * len(apart))
 
 
 def test_sspl_agrees_with_the_worked_examples(examples):
@@ -107,7 +107,7 @@ def test_agrees_with_the_official_evaluators(official, run):
     found = measure(maps, truth[group][rows], protocol, priors=priors)
     assert_close(found["ciou"], expected, maps.values)
     if f"{run}/ciou_adap" in arrays:
-        assert_close(found["ciou_adap"], arrays[f"{run}/ciou_adap"], maps.values)
+        assert_close(found["ciou_adap"], arrays[f"{run}/ciou_adap"], maps.values, moved=0.05)
     rates, one = aggregate(found["ciou"], protocol), 1 / len(expected)
     assert rates["locacc"] == pytest.approx(next(summary[key] for key in RATES if key in summary), abs=one + 1e-12)
     assert rates["auc"] == pytest.approx(summary["AUC"], abs=0.05 * one + 1e-12)
@@ -149,6 +149,13 @@ def test_slavc_agrees_with_the_official_validation_during_training(official, run
     assert exact == pytest.approx(summaries[run], abs=1e-12)
     own = training_figures(found["confidence"], found["ciou"], sounding)
     assert own == pytest.approx(summaries[run], abs=2 / int(sounding.sum()))
+
+
+def test_slavc_s_training_counts_no_overlap_of_exactly_a_half():
+    sure, overlaps = torch.tensor([0.9, 0.8, 0.5, 0.4, 0.7]), torch.tensor([0.6, 0.5, 0.4, 0.75, 1.0])
+    found = training_figures(sure, overlaps, torch.tensor([True, True, True, True, False]))
+    assert found["precision"] == 0.5, "two of the four that sound; the silent one is never read"
+    assert found["F1"] == pytest.approx(4 / 7, abs=1e-12), "half of four detected, one of three missed"
 
 
 @pytest.mark.parametrize("run", TRUTH)
