@@ -17,7 +17,7 @@ from avbench.metrics.consensus_iou import consensus_iou
 from avbench.metrics.masks import absolute_mask, adaptive_mask, rank_mask, saturating_mask
 from avbench.metrics.ordered import Floats, Indices, Ranked, first_at, first_at_rank
 from avbench.metrics.pixelwise import energy_inside, pointing_hit, ranked_measures
-from avbench.metrics.protocols import Protocol, Threshold, Truth
+from avbench.metrics.protocols import Protocol, Truth
 from avbench.metrics.segmentation import f_curves, mask_iou
 
 _MASKS: dict[str, Callable[..., Tensor]] = {
@@ -112,17 +112,16 @@ class Chunk:
         return self._ranked[canvas.key]
 
     def _ascending(self, canvas: Canvas) -> NDArray[np.floating]:
-        """``[B, N]``, the finished canvas's pixels in order."""
+        """``[B, N]``, or ``[1, N]`` for all samples: the finished canvas's pixels in order."""
         key = canvas.key, canvas.finish_key
         if key not in self._finished:
-            found = canvas.finish(self.canvases.sorted(canvas).as_maps())[:, 0].numpy()
-            self._finished[key] = np.broadcast_to(found, (self.count, found.shape[1]))
+            self._finished[key] = canvas.finish(self.canvases.sorted(canvas).as_maps())[:, 0].numpy()
         return self._finished[key]
 
     def _ciou(self, ranked: Ranked, canvas: Canvas, protocol: Protocol) -> Floats:
         key = canvas.key, canvas.finish_key, protocol.threshold, protocol.operator
         if key not in self._found:
-            self._found[key] = ranked.ciou(_first(self._ascending(canvas), protocol))
+            self._found[key] = ranked.ciou(_first(self._ascending(canvas), protocol, self.count))
         return self._found[key]
 
     def _adaptive(self, ranked: Ranked, canvas: Canvas) -> Floats:
@@ -167,19 +166,13 @@ def _as_flags(truth: Tensor) -> Tensor:
     return truth.bool() if whole else truth
 
 
-def _first(ascending: NDArray[np.floating], protocol: Protocol) -> Indices:
+def _first(ascending: NDArray[np.floating], protocol: Protocol, samples: int) -> Indices:
     """``[B]``: the first of the pixels in order that pass the protocol's threshold."""
     how, operator = protocol.threshold, protocol.operator
     if how.rule == "absolute":
-        return first_at(ascending, _all(ascending, how.at), operator)
-    ranks = np.full(len(ascending), int(how.at * ascending.shape[1]))
+        return first_at(ascending, np.full(samples, how.at, dtype=ascending.dtype), operator)
+    ranks = np.full(samples, int(how.at * ascending.shape[1]))
     first = first_at_rank(ascending, ranks, operator)
-    return np.minimum(first, first_at(ascending, _all(ascending, 1), ">=")) if _saturates(how) else first
-
-
-def _saturates(how: Threshold) -> bool:
-    return how.rule == "rank_saturating"
-
-
-def _all(ascending: NDArray[np.floating], value: float) -> NDArray[np.floating]:
-    return np.full(len(ascending), value, dtype=ascending.dtype)
+    if how.rule == "rank_saturating":
+        first = np.minimum(first, first_at(ascending, np.full(samples, 1, dtype=ascending.dtype), ">="))
+    return first

@@ -116,4 +116,4 @@ def on_range(maps: Tensor, low: float, high: float) -> Tensor:
     """
     if not low < high:
         raise ValueError(f"expected a score range with its lower end first, got {low} and {high}")
-    return (maps - low) / (high - low)
+    return (maps - low).div_(high - low)

@@ -7,7 +7,7 @@ the upsampled map serves all protocols that agree on the upsampling, whatever th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,6 @@ from avbench.metrics.protocols import Operator
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
-
-_SIDE = {">=": "left", ">": "right"}
 
 
 @dataclass(frozen=True)
@@ -51,121 +49,148 @@ class Sorted:
         """``[B, 1, N]``, to be normalised as maps are."""
         return torch.from_numpy(self.values)[:, None]
 
+    def in_order(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """``[B, N]`` values of the pixels, in the maps' order; one map may serve all."""
+        found = np.empty_like(pixels)
+        for row, (pixel, order) in enumerate(zip(pixels, np.broadcast_to(self.order, pixels.shape), strict=True)):
+            found[row] = pixel[order]
+        return found
+
 
 class Ranked:
-    """Where the pixels of the truth stand among a map's sorted ones."""
+    """Where the pixels of the truth stand among a map's sorted ones.
+
+    Those of all samples lie in one array, sample after sample, so that numpy is called once for all.
+    """
 
     def __init__(self, pixels: Sorted, truth: Tensor) -> None:
-        weights = truth.flatten(1).numpy()
-        self.pixels = pixels
-        self.count = weights.shape[1]
-        self.places: list[Indices] = []
-        self.gained: list[Floats] = []
-        for order, weight in zip(np.broadcast_to(pixels.order, weights.shape), weights, strict=True):
-            in_order = weight[order]
-            places = np.flatnonzero(in_order.astype(bool, copy=False))
-            self.places.append(places)
-            self.gained.append(_summed(in_order, places))
-
-    @property
-    def positives(self) -> Indices:
-        """``[B]``: pixels of the truth of any weight."""
-        return np.array([len(places) for places in self.places])
+        weights = pixels.in_order(truth.flatten(1).numpy())
+        self.values = np.broadcast_to(pixels.values, weights.shape)
+        self.samples, self.count = weights.shape
+        self.rows = self.count * np.arange(self.samples)
+        self.flat = np.flatnonzero(weights.astype(bool, copy=False))
+        self.ends = np.searchsorted(self.flat, self.count * np.arange(self.samples + 1))
+        self.positives: Indices = np.diff(self.ends)
+        self.weights = None if weights.dtype == bool else weights.ravel()[self.flat].astype(np.float64)
+        self.summed = self._summed()
 
     def ciou(self, first: Indices) -> Floats:
         """``[B]``: :func:`~avbench.metrics.consensus_iou.consensus_iou` of the pixels from the place ``first`` on."""
-        found = np.empty(len(first))
-        for row, (places, gained, start) in enumerate(zip(self.places, self.gained, first, strict=True)):
-            before = np.searchsorted(places, start)
-            false = (self.count - start) - (len(places) - before)
-            whole = gained[-1] + false
-            found[row] = (gained[-1] - gained[before]) / whole if whole else np.nan
+        before = np.searchsorted(self.flat, self.rows + first) - self.ends[:-1]
+        false = (self.count - first) - (self.positives - before)
+        total = self._weight(self.positives)
+        whole = total + false
+        with np.errstate(invalid="ignore"):
+            found: Floats = (total - self._weight(before)) / whole
         return found
 
-    def hits(self, row: int, first: Indices) -> Indices:
-        """Pixels of the truth among those from each of the places ``first`` on."""
-        return len(self.places[row]) - np.searchsorted(self.places[row], first)
-
     def ranking(self) -> dict[str, Floats]:
-        """``pixel_ap`` and ``pixel_auc``, ``[B]`` each, as :mod:`avbench.metrics.pixelwise` defines them."""
-        both = [_ranking(v, p) for v, p in zip(self._values(), self.places, strict=True)]
-        return {"pixel_ap": np.array([ap for ap, _ in both]), "pixel_roc_auc": np.array([auc for _, auc in both])}
+        """``pixel_ap`` and ``pixel_roc_auc``, ``[B]`` each, as :mod:`avbench.metrics.pixelwise` defines them.
+
+        Counts are taken at each place as if no values were equal, and then at the ends of runs of equal values, whose
+        order means nothing: pixels at or above, pixels of the truth among them, and twice the others below, ties a half
+        each.
+        """
+        wanted, sample = self.positives, np.repeat(np.arange(self.samples), self.positives)
+        before = np.arange(len(self.flat)) - self.ends[sample]
+        places = self.flat - self.rows[sample]
+        reached, hits, below = self.count - places, wanted[sample] - before, 2 * (places - before)
+        start, size = self._runs()
+        low, high = np.searchsorted(self.flat, start), np.searchsorted(self.flat, start + size)
+        members, owner = high - low, start // self.count
+        each = np.repeat(high - np.cumsum(members), members) + np.arange(members.sum())
+        place, ahead = start - self.rows[owner], low - self.ends[owner]
+        reached[each], hits[each] = np.repeat(self.count - place, members), np.repeat(wanted[owner] - ahead, members)
+        below[each] = np.repeat(2 * (place - ahead) + size - members, members)
+        against = self.count - wanted
+        with np.errstate(invalid="ignore"):
+            area: Floats = self._per_sample(below) / (2 * wanted * against)
+            return {"pixel_ap": self._per_sample(hits / reached) / np.maximum(wanted, 1), "pixel_roc_auc": area}
 
     def pointing(self) -> Floats:
         """``[B]``: the share of the pixels at the map's maximum that lie in the truth."""
-        found = np.empty(len(self.places))
-        for row, values in enumerate(self._values()):
-            top = np.searchsorted(values, values[-1])
-            found[row] = self.hits(row, top) / (self.count - top)
-        return found
+        top = first_at(self.values, self.values[:, -1], ">=")
+        hits = self.ends[1:] - np.searchsorted(self.flat, self.rows + top)
+        share: Floats = hits / (self.count - top)
+        return share
 
     def energy(self) -> Floats:
         """``[B]``: the truth's share of the sum of the map above its smallest value."""
-        found = np.empty(len(self.places))
-        for row, (values, places, gained) in enumerate(zip(self._values(), self.places, self.gained, strict=True)):
-            low, inside = float(values[0]), values[places]
-            if gained[-1] != len(places):  # some pixels weigh less than 1
-                inside = inside * np.diff(gained)
-            above = inside.sum(dtype=np.float64) - low * gained[-1]
-            whole = values.sum(dtype=np.float64) - low * self.count
-            found[row] = gained[-1] / self.count if values[0] == values[-1] else above / whole
-        return found
+        low, total = self.values[:, 0].astype(np.float64), self._weight(self.positives)
+        inside = self.values.ravel()[self.flat].astype(np.float64)
+        above = self._per_sample(inside if self.weights is None else inside * self.weights) - low * total
+        whole = self.values.sum(axis=1, dtype=np.float64) - low * self.count
+        flat = self.values[:, 0] == self.values[:, -1]
+        return np.where(flat, total / self.count, above / np.where(flat, 1, whole))
 
-    def _values(self) -> NDArray[np.floating]:
-        return np.broadcast_to(self.pixels.values, (len(self.places), self.count))
+    def _summed(self) -> Floats | None:
+        """The weights of each sample's pixels of the truth summed from the lowest of them on; None where all are 1."""
+        if self.weights is None:
+            return None
+        parts = [self.weights[low:high].cumsum() for low, high in zip(self.ends[:-1], self.ends[1:], strict=True)]
+        return np.concatenate([*parts, np.zeros(1)])
+
+    def _weight(self, lowest: Indices) -> Floats:
+        """``[B]``: the weight of so many of each sample's pixels of the truth, from the lowest on."""
+        if self.summed is None:
+            return lowest.astype(np.float64)
+        return np.where(lowest > 0, self.summed[self.ends[:-1] + lowest - 1], 0.0)
+
+    def _per_sample(self, values: NDArray[Any]) -> Floats:
+        """``[B]`` sums over each sample's pixels of the truth, each a function of its own alone."""
+        pairs = zip(self.ends[:-1], self.ends[1:], strict=True)
+        return np.array([values[low:high].sum() for low, high in pairs], dtype=np.float64)
+
+    def _runs(self) -> tuple[Indices, Indices]:
+        """Where runs of equal values begin, counted through all maps, and how long they are."""
+        rows, columns = np.divmod(np.flatnonzero(self.values[:, 1:] == self.values[:, :-1]), self.count - 1)
+        twins = rows * self.count + columns
+        opens = np.flatnonzero(np.diff(twins, prepend=-2) > 1)
+        return twins[opens], np.diff(opens, append=len(twins)) + 1
 
 
 def first_at_rank(ascending: NDArray[np.floating], ranks: Indices, operator: Operator) -> Indices:
-    """The first place whose value is ``operator`` the value at each map's rank."""
-    edges = np.take_along_axis(ascending, ranks[:, None], axis=1)[:, 0]
+    """The first place of each sorted map whose value is ``operator`` the one at its rank.
+
+    Args:
+        ascending: ``[B, N]``, or ``[1, N]`` for all samples.
+        ranks: ``[B]`` in [0, N).
+        operator: Between a value and that at the rank.
+    """
+    edges = ascending[0, ranks] if len(ascending) == 1 else np.take_along_axis(ascending, ranks[:, None], axis=1)[:, 0]
     return first_at(ascending, edges, operator)
 
 
 def first_at(ascending: NDArray[np.floating], edges: NDArray[np.floating], operator: Operator) -> Indices:
-    """``[B]``: the first place of each sorted map, ``[B, N]``, whose value is ``operator`` its edge."""
-    side = _SIDE[operator]
-    return np.array([np.searchsorted(v, edge, side=side) for v, edge in zip(ascending, edges, strict=True)])  # type: ignore[call-overload]
+    """``[B]``: the first place of each sorted map whose value is ``operator`` its edge; arguments as above."""
+    right = operator == ">"
+    if len(ascending) == 1:
+        return np.searchsorted(ascending[0], edges, side="right" if right else "left")
+    found = torch.searchsorted(_tensor(ascending), _tensor(np.ascontiguousarray(edges))[:, None], right=right)
+    return found[:, 0].numpy()
 
 
-def _summed(in_order: NDArray[Any], places: Indices) -> Floats:
-    """The weights of the truth's pixels summed from the lowest of them on, beginning with 0."""
-    if in_order.dtype == bool:
-        return np.arange(len(places) + 1, dtype=np.float64)
-    return np.concatenate([[0.0], np.cumsum(in_order[places], dtype=np.float64)])
+def _tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _sorted_singles(cells: NDArray[np.float32]) -> tuple[NDArray[np.float32], Indices]:
     """Of finite values: one sort of doubles, which hold the pixel's number in mantissa bits that singles leave free.
 
-    That takes half the time of sorting indices by their values.
+    That takes half the time of sorting indices by their values; map by map all of it stays in the cache.
     """
-    wide = cells.astype(np.float64)
-    bits = wide.view(np.int64)
-    bits |= np.arange(cells.shape[1], dtype=np.int64)
-    wide.sort(axis=1)
-    return wide.astype(np.float32), bits & 0x1FFFFFFF
+    values, order = np.empty_like(cells), np.empty(cells.shape, dtype=np.int64)
+    numbers = _numbers(cells.shape[1])
+    for row, cell in enumerate(cells):
+        wide = cell.astype(np.float64)
+        bits = wide.view(np.int64)
+        bits |= numbers
+        wide.sort()
+        values[row] = wide
+        np.bitwise_and(bits, 0x1FFFFFFF, out=order[row])
+    return values, order
 
 
-def _ranking(values: NDArray[np.floating], places: Indices) -> tuple[float, float]:
-    """Average precision and area under the ROC curve of the pixels at ``places`` of sorted ``values``.
-
-    Counts are taken at each place as if no values were equal, and then at the ends of runs of equal values, whose order
-    means nothing: pixels at or above, pixels of the truth among them, and twice the others below, ties a half each.
-    """
-    count, wanted = len(values), len(places)
-    if not wanted:
-        return 0.0, np.nan
-    before = np.arange(wanted)
-    reached, hits, below = count - places, wanted - before, 2 * (places - before)
-    twins = np.flatnonzero(values[1:] == values[:-1])
-    if len(twins):
-        opens = np.flatnonzero(np.diff(twins, prepend=-2) > 1)
-        start, size = twins[opens], np.diff(opens, append=len(twins)) + 1
-        low, high = np.searchsorted(places, start), np.searchsorted(places, start + size)
-        members = high - low
-        each = np.repeat(high - np.cumsum(members), members) + np.arange(members.sum())
-        reached[each], hits[each] = np.repeat(count - start, members), np.repeat(wanted - low, members)
-        below[each] = np.repeat(2 * (start - low) + size - members, members)
-    against = count - wanted
-    area = int(below.sum()) / (2 * wanted * against) if against else np.nan
-    return float((hits / reached).mean()), area
+@lru_cache(maxsize=4)
+def _numbers(count: int) -> Indices:
+    return np.arange(count)
