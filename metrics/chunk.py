@@ -8,14 +8,13 @@ from typing import Protocol as Shape
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from avbench.metrics.canvases import Canvas, Canvases, RawMaps
 from avbench.metrics.confidence import top_quarter
 from avbench.metrics.consensus_iou import consensus_iou
 from avbench.metrics.masks import absolute_mask, adaptive_mask, rank_mask, saturating_mask
-from avbench.metrics.ordered import Floats, Indices, Ranked, first_at, first_at_rank
+from avbench.metrics.ordered import Finished, Floats, Indices, Ranked
 from avbench.metrics.pixelwise import energy_inside, pointing_hit, ranked_measures
 from avbench.metrics.protocols import Protocol, Truth
 from avbench.metrics.segmentation import f_curves, mask_iou
@@ -61,7 +60,6 @@ class Chunk:
         self.count = len(some)
         self.canvases = Canvases((some.shape[1], some.shape[2]))
         self._ranked: dict[Hashable, Ranked] = {}
-        self._finished: dict[Hashable, NDArray[np.floating]] = {}
         self._found: dict[Hashable, Floats] = {}
         self._sure: dict[Hashable, Tensor] = {}
         self._free: dict[Hashable, dict[str, Floats]] = {}
@@ -111,25 +109,20 @@ class Chunk:
             self._ranked[canvas.key] = Ranked(self.canvases.sorted(canvas), self.counted["boxes"])
         return self._ranked[canvas.key]
 
-    def _ascending(self, canvas: Canvas) -> NDArray[np.floating]:
-        """``[B, N]``, or ``[1, N]`` for all samples: the finished canvas's pixels in order."""
-        key = canvas.key, canvas.finish_key
-        if key not in self._finished:
-            self._finished[key] = canvas.finish(self.canvases.sorted(canvas).as_maps())[:, 0].numpy()
-        return self._finished[key]
+    def _lookup(self, canvas: Canvas) -> Finished:
+        return Finished(self.canvases.sorted(canvas).values, canvas.finish, self.count)
 
     def _ciou(self, ranked: Ranked, canvas: Canvas, protocol: Protocol) -> Floats:
         key = canvas.key, canvas.finish_key, protocol.threshold, protocol.operator
         if key not in self._found:
-            self._found[key] = ranked.ciou(_first(self._ascending(canvas), protocol, self.count))
+            self._found[key] = ranked.ciou(_first(self._lookup(canvas), protocol, self.count))
         return self._found[key]
 
     def _adaptive(self, ranked: Ranked, canvas: Canvas) -> Floats:
         key = canvas.key, canvas.finish_key, "adaptive"
         if key not in self._found:
             wanted = np.where(ranked.positives == 0, max(ranked.count // 2, 1), ranked.positives)
-            ascending = self._ascending(canvas)
-            self._found[key] = ranked.ciou(first_at_rank(ascending, ranked.count - wanted, ">"))
+            self._found[key] = ranked.ciou(self._lookup(canvas).first_at_rank(ranked.count - wanted, ">"))
         return self._found[key]
 
     def _threshold_free(self, ranked: Ranked, canvas: Canvas) -> dict[str, Floats]:
@@ -166,13 +159,10 @@ def _as_flags(truth: Tensor) -> Tensor:
     return truth.bool() if whole else truth
 
 
-def _first(ascending: NDArray[np.floating], protocol: Protocol, samples: int) -> Indices:
+def _first(pixels: Finished, protocol: Protocol, samples: int) -> Indices:
     """``[B]``: the first of the pixels in order that pass the protocol's threshold."""
     how, operator = protocol.threshold, protocol.operator
     if how.rule == "absolute":
-        return first_at(ascending, np.full(samples, how.at, dtype=ascending.dtype), operator)
-    ranks = np.full(samples, int(how.at * ascending.shape[1]))
-    first = first_at_rank(ascending, ranks, operator)
-    if how.rule == "rank_saturating":
-        first = np.minimum(first, first_at(ascending, np.full(samples, 1, dtype=ascending.dtype), ">="))
-    return first
+        return pixels.first_at(how.at, operator)
+    first = pixels.first_at_rank(np.full(samples, int(how.at * (pixels.last + 1))), operator)
+    return np.minimum(first, pixels.first_at(1, ">=")) if how.rule == "rank_saturating" else first

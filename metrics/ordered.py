@@ -6,6 +6,7 @@ the upsampled map serves all protocols that agree on the upsampling, whatever th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -65,7 +66,7 @@ class Ranked:
 
     def __init__(self, pixels: Sorted, truth: Tensor) -> None:
         weights = pixels.in_order(truth.flatten(1).numpy())
-        self.values = np.broadcast_to(pixels.values, weights.shape)
+        self.pixels, self.values = pixels, np.broadcast_to(pixels.values, weights.shape)
         self.samples, self.count = weights.shape
         self.rows = self.count * np.arange(self.samples)
         self.flat = np.flatnonzero(weights.astype(bool, copy=False))
@@ -85,31 +86,15 @@ class Ranked:
         return found
 
     def ranking(self) -> dict[str, Floats]:
-        """``pixel_ap`` and ``pixel_roc_auc``, ``[B]`` each, as :mod:`avbench.metrics.pixelwise` defines them.
-
-        Counts are taken at each place as if no values were equal, and then at the ends of runs of equal values, whose
-        order means nothing: pixels at or above, pixels of the truth among them, and twice the others below, ties a half
-        each.
-        """
-        wanted, sample = self.positives, np.repeat(np.arange(self.samples), self.positives)
-        before = np.arange(len(self.flat)) - self.ends[sample]
-        places = self.flat - self.rows[sample]
-        reached, hits, below = self.count - places, wanted[sample] - before, 2 * (places - before)
-        start, size = self._runs()
-        low, high = np.searchsorted(self.flat, start), np.searchsorted(self.flat, start + size)
-        members, owner = high - low, start // self.count
-        each = np.repeat(high - np.cumsum(members), members) + np.arange(members.sum())
-        place, ahead = start - self.rows[owner], low - self.ends[owner]
-        reached[each], hits[each] = np.repeat(self.count - place, members), np.repeat(wanted[owner] - ahead, members)
-        below[each] = np.repeat(2 * (place - ahead) + size - members, members)
-        against = self.count - wanted
-        with np.errstate(invalid="ignore"):
-            area: Floats = self._per_sample(below) / (2 * wanted * against)
-            return {"pixel_ap": self._per_sample(hits / reached) / np.maximum(wanted, 1), "pixel_roc_auc": area}
+        """``pixel_ap`` and ``pixel_roc_auc``, ``[B]`` each, as :mod:`avbench.metrics.pixelwise` defines them."""
+        bounds = zip(self.values, self.rows, self.ends[:-1], self.ends[1:], strict=True)
+        both = np.array([_ranking(values, self.flat[low:high] - row) for values, row, low, high in bounds])
+        precision, area = both.reshape(-1, 2).T
+        return {"pixel_ap": precision.copy(), "pixel_roc_auc": area.copy()}
 
     def pointing(self) -> Floats:
         """``[B]``: the share of the pixels at the map's maximum that lie in the truth."""
-        top = first_at(self.values, self.values[:, -1], ">=")
+        top = first_at(self.pixels.values, np.ascontiguousarray(self.values[:, -1]), ">=")
         hits = self.ends[1:] - np.searchsorted(self.flat, self.rows + top)
         share: Floats = hits / (self.count - top)
         return share
@@ -141,37 +126,89 @@ class Ranked:
         pairs = zip(self.ends[:-1], self.ends[1:], strict=True)
         return np.array([values[low:high].sum() for low, high in pairs], dtype=np.float64)
 
-    def _runs(self) -> tuple[Indices, Indices]:
-        """Where runs of equal values begin, counted through all maps, and how long they are."""
-        rows, columns = np.divmod(np.flatnonzero(self.values[:, 1:] == self.values[:, :-1]), self.count - 1)
-        twins = rows * self.count + columns
-        opens = np.flatnonzero(np.diff(twins, prepend=-2) > 1)
-        return twins[opens], np.diff(opens, append=len(twins)) + 1
 
+class Finished:
+    """The finished values of sorted pixels, taken where they are looked at: each follows from its map's extremes."""
 
-def first_at_rank(ascending: NDArray[np.floating], ranks: Indices, operator: Operator) -> Indices:
-    """The first place of each sorted map whose value is ``operator`` the one at its rank.
+    def __init__(self, values: NDArray[np.floating], finish: Callable[[Tensor], Tensor], samples: int) -> None:
+        self.values, self.finish = values, finish
+        self.rows = np.arange(samples) if len(values) > 1 else np.zeros(samples, dtype=np.int64)
+        self.last = values.shape[1] - 1
 
-    Args:
-        ascending: ``[B, N]``, or ``[1, N]`` for all samples.
-        ranks: ``[B]`` in [0, N).
-        operator: Between a value and that at the rank.
-    """
-    edges = ascending[0, ranks] if len(ascending) == 1 else np.take_along_axis(ascending, ranks[:, None], axis=1)[:, 0]
-    return first_at(ascending, edges, operator)
+    def at(self, places: Indices) -> NDArray[np.floating]:
+        """``[B]``: the finished value at each sample's place."""
+        raw = [self.values[self.rows, place] for place in (0, places, self.last)]
+        found: NDArray[np.floating] = self.finish(torch.from_numpy(np.stack(raw, axis=1))[:, None])[:, 0, 1].numpy()
+        return found
+
+    def first_at_rank(self, ranks: Indices, operator: Operator) -> Indices:
+        """``[B]``: the first place whose finished value is ``operator`` the one at the rank.
+
+        That is the first of equal raw values, or where finishing made neighbouring values equal, of those.
+        """
+        edge, place = self.at(ranks), self._first_raw(ranks, operator)
+        while True:
+            beyond = place - 1 if operator == ">=" else place
+            looked = np.clip(beyond, 0, self.last)
+            level = (beyond == looked) & (self.at(looked) == edge)
+            if not level.any():
+                return place
+            place = np.where(level, self._first_raw(looked, operator), place)
+
+    def first_at(self, edge: float, operator: Operator) -> Indices:
+        """``[B]``: the first place whose finished value is ``operator`` the edge; N where none is."""
+        low, high = np.zeros(len(self.rows), dtype=np.int64), np.full(len(self.rows), self.last + 1)
+        level = self.values.dtype.type(edge)
+        while (low < high).any():
+            middle = (low + high) // 2
+            found = self.at(np.minimum(middle, self.last))
+            passes = (found > level) if operator == ">" else (found >= level)
+            low, high = np.where(passes | (low == high), low, middle + 1), np.where(passes, middle, high)
+        return low
+
+    def _first_raw(self, places: Indices, operator: Operator) -> Indices:
+        return first_at(self.values, self.values[self.rows, places], operator)
 
 
 def first_at(ascending: NDArray[np.floating], edges: NDArray[np.floating], operator: Operator) -> Indices:
-    """``[B]``: the first place of each sorted map whose value is ``operator`` its edge; arguments as above."""
+    """``[B]``: the first place of each sorted map whose value is ``operator`` its edge.
+
+    Args:
+        ascending: ``[B, N]``, or ``[1, N]`` for all samples.
+        edges: ``[B]``.
+        operator: Between a value and the edge.
+    """
     right = operator == ">"
     if len(ascending) == 1:
         return np.searchsorted(ascending[0], edges, side="right" if right else "left")
-    found = torch.searchsorted(_tensor(ascending), _tensor(np.ascontiguousarray(edges))[:, None], right=right)
+    found = torch.searchsorted(torch.from_numpy(ascending), torch.from_numpy(edges)[:, None], right=right)
     return found[:, 0].numpy()
 
 
-def _tensor(array: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
+def _ranking(values: NDArray[np.floating], places: Indices) -> tuple[float, float]:
+    """Average precision and area under the ROC curve of the pixels at ``places`` of sorted ``values``.
+
+    Counts are taken at each place as if no values were equal, and then at the ends of runs of equal values, whose order
+    means nothing: pixels at or above, pixels of the truth among them, and twice the others below, ties a half each. Map
+    by map all of it stays in the cache.
+    """
+    count, wanted = len(values), len(places)
+    if not wanted:
+        return 0.0, np.nan
+    before = _numbers(count)[:wanted]
+    reached, hits, below = count - places, wanted - before, 2 * (places - before)
+    twins = np.flatnonzero(values[1:] == values[:-1])
+    if len(twins):
+        opens = np.flatnonzero(np.diff(twins, prepend=-2) > 1)
+        start, size = twins[opens], np.diff(opens, append=len(twins)) + 1
+        low, high = np.searchsorted(places, start), np.searchsorted(places, start + size)
+        members = high - low
+        each = np.repeat(high - np.cumsum(members), members) + np.arange(members.sum())
+        reached[each], hits[each] = np.repeat(count - start, members), np.repeat(wanted - low, members)
+        below[each] = np.repeat(2 * (start - low) + size - members, members)
+    against = count - wanted
+    area = int(below.sum()) / (2 * wanted * against) if against else np.nan
+    return float((hits / reached).mean()), area
 
 
 def _sorted_singles(cells: NDArray[np.float32]) -> tuple[NDArray[np.float32], Indices]:
