@@ -167,8 +167,10 @@ def _encoded(masks: Tensor) -> list[dict[str, Any]]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools asks NumPy 2 in NumPy 1's way
-        rles = coco.encode(np.asfortranarray(masks.to(torch.uint8).numpy().transpose(1, 2, 0)))
-        areas, boxes = coco.area(rles).tolist(), coco.toBbox(rles).tolist()
+        pictures = masks.to(torch.uint8).numpy()
+        # One by one: of 256 masks and more pycocotools stops at NumPy 2.
+        rles = [coco.encode(np.asfortranarray(picture)) for picture in pictures]
+        areas, boxes = [int(coco.area(rle)) for rle in rles], [coco.toBbox(rle).tolist() for rle in rles]
     return [
         {"segmentation": {"size": rle["size"], "counts": rle["counts"].decode()}, "area": area, "bbox": box}
         for rle, area, box in zip(rles, areas, boxes, strict=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.errors import AvbenchError
-from avbench.store import read_json, write_json
+from avbench.store import hash_json, read_json, write_json
 
 SCHEMA = 1
 """Version of the record's form, raised with every change of meaning."""
@@ -42,6 +42,8 @@ class Record:
     """95 % intervals by metric id: Wilson's for success rates."""
     provenance: dict[str, Any]
     run: dict[str, Any]
+    seal: str = field(default="", compare=False)
+    """SHA-256 over all but ``run`` and this, set when the record is written: what was changed by hand is noticed."""
     per_sample: str = ""
     """File name of the per-sample values, beside the record."""
     schema: int = SCHEMA
@@ -67,7 +69,8 @@ class Record:
 
 def write_record(record: Record) -> None:
     """Write ``record`` to its path; a metric that is not a number becomes null, which :func:`read_record` undoes."""
-    write_json(record.path, _plain(record))
+    content = _plain(record)
+    write_json(record.path, {**content, "seal": _seal(content)})
 
 
 def read_record(path: Path) -> Record:
@@ -84,9 +87,16 @@ def read_record(path: Path) -> Record:
     try:
         intervals = {key: (low, high) for key, (low, high) in content["intervals"].items()}
         metrics = {key: math.nan if value is None else float(value) for key, value in content["metrics"].items()}
-        return Record(**{**content, "intervals": intervals, "metrics": metrics, "path": path})
+        record = Record(**{**content, "intervals": intervals, "metrics": metrics, "path": path})
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise AvbenchError(f"the record {path} is incomplete or changed ({problem}): delete it and run again") from None
+    if record.seal != _seal(content):
+        raise AvbenchError(f"the record {path} was changed after it was written: delete it and score again")
+    return record
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return hash_json({key: value for key, value in content.items() if key not in {"run", "seal"}})
 
 
 def _plain(record: Record) -> dict[str, Any]:

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import get_args
 
-from avbench.errors import UsageError, unknown_name
+from avbench.data.audio_modes import AudioMode
+from avbench.errors import UsageError
 from avbench.metrics.protocols import PROTOCOLS, Truth
 from avbench.opening import Progress, silent
 from avbench.records import Record, read_record
 from avbench.request import ALL, Refinement, protocol_called, rows_of
 from avbench.stored import OBJECT_PRIOR, Stored, Task, find_stored
+
+AUDIO: tuple[str, ...] = get_args(AudioMode)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def chosen(found: Sequence[Stored], choice: Choice) -> list[Stored]:
     ):
         for name in wanted:
             if name not in there:
-                raise unknown_name(kind, name, there, f"the list {', '.join(sorted(there))}")
+                raise UsageError(f"expected one {kind} ({', '.join(sorted(there))}), got {name!r}")
     kept = [stored for stored in found if _is_chosen(stored, choice)]
     if not kept:
         raise UsageError("no predictions are left of those chosen: name fewer of --method, --split and --audio")
@@ -102,7 +106,10 @@ def _samples_of(stored: Stored) -> tuple[str, str, str]:
 def _group(same: Sequence[Stored], found: Sequence[Stored], choice: Choice) -> Group:
     prior = _prior(same[0], found) if "ogl" in choice.refine else None
     protocols = _protocols(same[0], choice.protocols)
-    methods_first = sorted(same, key=lambda stored: stored.control)
+    methods_first = sorted(same, key=lambda stored: (stored.control, stored.method, AUDIO.index(stored.audio)))
+    if "iqr" in choice.refine and not any(stored.has_image_query for stored in same if not stored.control):
+        names = ", ".join(dict.fromkeys(stored.method for stored in same))
+        raise UsageError(f"the refinement iqr needs image-query maps, as jsa gives them, and none of {names} has any")
     return Group(tuple(_task(stored, protocols, choice.refine, prior) for stored in methods_first), prior)
 
 

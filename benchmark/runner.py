@@ -23,6 +23,7 @@ from avbench.request import Job, MethodRequest, Settings, part_count, part_path,
 from avbench.store import hash_json
 from avbench.stored import OBJECT_PRIOR
 from avbench.trained import trained_checkpoint
+from avbench.truth import truth_path
 
 COLUMNS = 8
 """Methods in a picture grid; the whole image is left out, there is nothing to see."""
@@ -141,7 +142,9 @@ def _record_paths(job: Job) -> list[Path]:
 
 
 def _is_recorded(job: Job) -> bool:
-    return all(path.exists() and path.with_suffix(".parquet").exists() for path in _record_paths(job))
+    truth = truth_path(job.split, job.settings.runs)
+    scored = all(path.exists() and path.with_suffix(".parquet").exists() for path in _record_paths(job))
+    return scored and truth.exists()
 
 
 def _complete(jobs: Sequence[Job], built: dict[str, Any], progress: Progress) -> None:

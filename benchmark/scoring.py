@@ -266,6 +266,7 @@ def _provenance(row: _Scored, truth: Truth) -> dict[str, Any]:
         **stored.resolved,
         "split": {"name": stored.split, "sha256": stored.split_sha256, "missing": list(stored.missing)},
         "truth": truth.sha256,
+        "doubtful": sum(truth.doubtful),
         "protocol": {"name": protocol.name, "version": protocol.version},
         "metrics": {name: METRICS[name].version for name in row.numbers.metrics},
         "inputs": stored.inputs,

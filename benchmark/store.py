@@ -64,7 +64,7 @@ def read_json(path: Path) -> Any:
     except OSError as problem:
         raise AvbenchError(f"expected a file of JSON at {path}, which cannot be read ({problem.strerror})") from problem
     except ValueError as problem:
-        raise AvbenchError(f"expected JSON in {path}, which cannot be read as such ({problem}): delete it") from problem
+        raise AvbenchError(f"expected JSON in {path}, which cannot be read so ({problem}): restore it") from problem
 
 
 def hash_json(value: Any) -> str:

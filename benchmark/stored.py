@@ -137,10 +137,11 @@ def read_stored(folder: Path) -> Stored:
     Raises:
         AvbenchError: if there is none, it is of another format or changed, or part files are missing.
     """
-    content = read_json(folder / ABOUT)
+    content = _described(folder / ABOUT)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise AvbenchError(
-            f"expected predictions described in format {FORMAT} in {folder}, found another form: predict them again"
+            f"expected predictions described in format {FORMAT} in {folder}, found another form: run their method "
+            "again with this version of avbench"
         )
     names = {field.name for field in fields(Stored)} - {"folder"}
     given = {name: value for name, value in content.items() if name != "format"}
@@ -155,6 +156,13 @@ def read_stored(folder: Path) -> Stored:
             f"missing in {folder}: repeat the run that was interrupted ({stored.asked['command'] or 'avbench run'})"
         )
     return stored
+
+
+def _described(path: Path) -> Any:
+    try:
+        return read_json(path)
+    except AvbenchError as problem:
+        raise AvbenchError(f"{problem}; it describes the predictions beside it: run their method again") from None
 
 
 def find_stored(places: Sequence[Path]) -> list[Stored]:
@@ -180,15 +188,26 @@ def _folders(place: Path) -> Iterator[Path]:
     if not place.exists():
         raise UsageError(f"expected a folder of predictions or a record at {place}, found nothing: check the path")
     if place.is_file():
-        yield _of_record(place)
+        yield place.parent if place.name == ABOUT else _of_record(place)
         return
     below = place / "predictions" if (place / "predictions").is_dir() else place
-    yield from sorted(about.parent for about in below.rglob(ABOUT))
+    folders = sorted(about.parent for about in below.rglob(ABOUT))
+    unnamed = {part.parent for part in below.rglob("part-*.safetensors")} - set(folders)
+    if unnamed:
+        raise AvbenchError(
+            f"the predictions in {min(unnamed)} lack their {ABOUT}, without which nothing says whose they are: run the "
+            "method again, or move them elsewhere"
+        )
+    yield from folders
 
 
 def _of_record(path: Path) -> Path:
     from avbench.records import read_record
 
+    if path.suffix != ".json" or path.parent.parent.name != "records":
+        raise UsageError(
+            f"expected a runs folder, a folder below its predictions/ or a record below its records/, got {path}"
+        )
     record = read_record(path)
     folder = path.parents[2] / "predictions" / record.split / f"{record.method}-{record.provenance['key'][:12]}"
     if not (folder / ABOUT).exists():

@@ -170,6 +170,8 @@ def read_truth(path: Path) -> Truth:
         AvbenchError: for a file that is absent, no Parquet, cut off, of another format, without one of its columns,
             or whose rows are not those that its hash was taken of.
     """
+    if not path.exists():
+        raise AvbenchError(f"the truth that predictions were scored against is not at {path}: restore it, or run again")
     known, rows = _read(path)
     if hash_json(rows) != known["sha256"]:
         raise _unusable(path, f"its rows are not those of hash {str(known['sha256'])[:16]}... that it was written with")
@@ -282,7 +284,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         _check(path, known, table.column_names)
         return known, table.select(COLUMNS).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as problem:
-        raise _unusable(path, f"it is absent, no Parquet or cut off ({' '.join(str(problem).split())})") from problem
+        raise _unusable(path, f"it is no Parquet or cut off ({' '.join(str(problem).split())})") from problem
 
 
 def _check(path: Path, known: Any, columns: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from avbench.leaderboards.compared import LEVEL, By, Comparison, Pair, Part, Result, Standing
+from avbench.leaderboards.rows import percent
 from avbench.metrics.catalogue import METRICS
 
 DIVISIONS: tuple[By, ...] = ("size", "class")
@@ -69,7 +70,7 @@ def _display(metric: str) -> str:
 
 
 def _percent(value: float, metric: str, *, sign: str = "") -> str:
-    return "" if value != value else f"{100 * value:{sign}.{METRICS[metric].decimals}f}"
+    return "" if value != value else percent(value, METRICS[metric].decimals, sign)
 
 
 def _range(low: float, high: float, decimals: int) -> str:

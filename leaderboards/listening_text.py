@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from tabulate import tabulate
 
+from avbench.leaderboards.rows import percent
+
 if TYPE_CHECKING:
     from avbench.listening import Answers, Listening
 
@@ -285,7 +287,7 @@ def _score_values(rule: str, scores: dict[str, Any]) -> Iterator[dict[str, Any]]
 
 
 def _percent(value: float, decimals: int = 2) -> str:
-    return "" if value != value else f"{100 * value:.{decimals}f}"
+    return "" if value != value else percent(value, decimals)
 
 
 def _raw(value: float) -> str:

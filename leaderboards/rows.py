@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avbench.metrics.catalogue import METRICS, Metric
-from avbench.metrics.protocols import get_protocol
+from avbench.metrics.protocols import PROTOCOLS, get_protocol
 from avbench.records import Record
 
 DETECTION = ("ap", "max_f1")
@@ -34,6 +34,11 @@ def leading(records: Sequence[Record]) -> tuple[str, ...]:
     """Ids of the metrics that come first: the protocols' own, and those of detection where any record has them."""
     own = dict.fromkeys(name for record in records for name in get_protocol(record.protocol).headline)
     return (*own, *(name for name in DETECTION if any(name in record.metrics for record in records)))
+
+
+def place_of(record: Record) -> tuple[str, int, str]:
+    """What tables are ordered by: split, then protocol as listings have them."""
+    return record.split, list(PROTOCOLS).index(record.protocol.partition(":")[0]), record.protocol
 
 
 def further(records: Sequence[Record], *, detail: bool = False) -> tuple[str, ...]:
@@ -72,7 +77,12 @@ def value_of(record: Record, name: str) -> str:
 
 def _value(record: Record, metric: Metric) -> str:
     value = record.metrics.get(metric.id)
-    return "" if value is None or value != value else f"{100 * value:.{metric.decimals}f}"
+    return "" if value is None or value != value else percent(value, metric.decimals)
+
+
+def percent(value: float, decimals: int, sign: str = "") -> str:
+    """A fraction as percent; what ends in a 5 but for the last bit is rounded up, however it was summed."""
+    return f"{100 * value + 1e-9:{sign}.{decimals}f}"
 
 
 def _interval(record: Record, name: str) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from tabulate import tabulate
 
+from avbench.leaderboards.rows import percent
 from avbench.leaderboards.sensitivity import Sensitivity, sensitivity
 from avbench.metrics.catalogue import METRICS
 from avbench.records import Record
@@ -32,6 +33,8 @@ def print_sensitivity(records: Sequence[Record], metric: str = "locacc") -> None
         table.add_row(*tau_line(found))
         console.print(table)
         console.print(legend(found))
+        for note in _scales(records, found.split):
+            console.print(note)
 
 
 def sensitivity_text(records: Sequence[Record], form: str, metric: str = "locacc") -> str:
@@ -43,7 +46,8 @@ def sensitivity_text(records: Sequence[Record], form: str, metric: str = "locacc
         alignment = ["left", *["right"] * (len(titles) - 1)]
         table = tabulate(cells, titles, tablefmt=style, disable_numparse=True, colalign=alignment)
         head = f"**{title(found)}**" if form == "md" else f"% {title(found)}"
-        blocks.append(f"{head}\n\n{table}\n\n{'' if form == 'md' else '% '}{legend(found)}\n")
+        said = [f"{'' if form == 'md' else '% '}{line}\n" for line in (legend(found), *_scales(records, found.split))]
+        blocks.append("\n".join([f"{head}\n\n{table}\n", *said]))
     return "\n".join(blocks)
 
 
@@ -90,6 +94,20 @@ def legend(found: Sensitivity) -> str:
     )
 
 
+def _scales(records: Sequence[Record], split: str) -> list[str]:
+    """Under which protocols which rows are scaled by their own extremes, having no score range."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    there = [record for record in records if record.split == split]
+    for protocol in dict.fromkeys(record.protocol for record in there):
+        rows = [r.title for r in there if r.protocol == protocol and r.provenance.get("scale") == "own extremes"]
+        if rows:
+            groups.setdefault(tuple(rows), []).append(protocol)
+    return [
+        f"Without a score range, scaled by the extremes of each map under {', '.join(protocols)}: {', '.join(rows)}."
+        for rows, protocols in groups.items()
+    ]
+
+
 def _leaders(found: Sensitivity, column: int) -> str:
     best = [row for row, places in zip(found.rows, found.places, strict=True) if places[column] == 1]
     return " and ".join(best)
@@ -98,5 +116,5 @@ def _leaders(found: Sensitivity, column: int) -> str:
 def _cell(value: float | None, place: int | None, metric: str) -> str:
     if value is None or value != value:
         return ""
-    shown = f"{100 * value:.{METRICS[metric].decimals}f}"
+    shown = percent(value, METRICS[metric].decimals)
     return shown if place is None else f"{shown} ({place})"

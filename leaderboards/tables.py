@@ -9,7 +9,7 @@ from itertools import groupby
 
 from tabulate import tabulate
 
-from avbench.leaderboards.rows import Row, columns, headings, rows
+from avbench.leaderboards.rows import Row, columns, headings, place_of, rows
 from avbench.records import Record
 
 STYLES = {"md": "github", "tex": "latex_booktabs"}
@@ -27,7 +27,7 @@ def table_text(records: Sequence[Record], form: str, *, detail: bool = False) ->
         shown = columns(records, detail=detail)
         return _csv(headings(shown), rows(records, shown))
     blocks = []
-    for (split, protocol), group in groupby(sorted(records, key=_place), key=_place):
+    for (split, _, protocol), group in groupby(sorted(records, key=place_of), key=place_of):
         found = list(group)
         shown = columns(found, detail=detail)
         titles, cells = headings(shown), [row.cells for row in rows(found, shown)]
@@ -39,10 +39,6 @@ def table_text(records: Sequence[Record], form: str, *, detail: bool = False) ->
 def caption(split: str, protocol: str) -> str:
     """What stands above a table."""
     return f"{split}, protocol {protocol}"
-
-
-def _place(record: Record) -> tuple[str, str]:
-    return record.split, record.protocol
 
 
 def _caption(split: str, protocol: str, form: str) -> str:

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from avbench.leaderboards.rows import further, headings, leading, rows, value_of
+from avbench.leaderboards.rows import further, headings, leading, place_of, rows, value_of
 from avbench.leaderboards.tables import caption
 from avbench.metrics.catalogue import METRICS
 from avbench.records import Record
@@ -26,18 +26,14 @@ def print_table(records: Sequence[Record], *, detail: bool = False) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDE)
-    ordered = sorted(records, key=_place)
-    for (split, protocol), group in groupby(ordered, key=_place):
+    ordered = sorted(records, key=place_of)
+    for (split, _, protocol), group in groupby(ordered, key=place_of):
         found = list(group)
         console.print(_main_table(found, caption(split, protocol)))
         if further(found, detail=detail):
             console.print(_further_table(found, detail=detail))
         for note in notes(found):
             console.print(note)
-
-
-def _place(record: Record) -> tuple[str, str]:
-    return record.split, record.protocol
 
 
 def _main_table(records: Sequence[Record], title: str) -> Table:
@@ -66,6 +62,16 @@ def _further_table(records: Sequence[Record], *, detail: bool) -> Table:
     return table
 
 
+def _doubt(record: Record) -> str:
+    """What label noise the negatives hold."""
+    count = record.provenance.get("doubtful", 0)
+    if not count:
+        return "No negative's sound is of a class in sight: there is no label noise to leave out."
+    return (
+        f"{count} negatives have a sound of a class in sight: AP and max-F1 without these are among the further ones."
+    )
+
+
 def notes(records: Sequence[Record]) -> list[str]:
     """What a reader must know of the numbers above."""
     first, found = records[0], []
@@ -76,6 +82,10 @@ def notes(records: Sequence[Record]) -> list[str]:
             found.append(
                 f"AP and max-F1 are over all {first.n_scored}: in {negatives} nothing that sounds is in sight."
             )
+    if "miou" in first.metrics and first.n_positive != first.n_scored:
+        found.append("Of an image without truth mIoU counts the share kept empty; the F-scores leave it out.")
+    if "ap" in first.metrics:
+        found.append(_doubt(first))
     unplaced = [record.title for record in records if record.provenance.get("scale") == "own extremes"]
     if unplaced:
         found.append(f"Without a score range, scaled by the extremes of each map: {', '.join(unplaced)}.")

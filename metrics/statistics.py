@@ -43,7 +43,7 @@ def wilson_interval(successes: int, total: int) -> tuple[float, float]:
     rate, spread = successes / total, Z_95**2 / total
     centre = (rate + spread / 2) / (1 + spread)
     half = Z_95 * sqrt(rate * (1 - rate) / total + spread / (4 * total)) / (1 + spread)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    return centre - half if successes else 0.0, centre + half if successes < total else 1.0
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:

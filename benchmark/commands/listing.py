@@ -66,9 +66,16 @@ def _show_protocol(name: str) -> int:
     from avbench.request import protocol_called
 
     for key, value in asdict(protocol_called(name)).items():
-        content = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        sys.stdout.write(f"{key:15} {'none' if content is None else content}\n")
+        sys.stdout.write(f"{key:15} {_words(value)}\n")
     return 0
+
+
+def _words(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(part)}" for key, part in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return "none" if value is None else str(value)
 
 
 def _show_metric(name: str) -> int:
@@ -84,6 +91,7 @@ def _show_metric(name: str) -> int:
     metric = METRICS[name]
     module, function = metric.function.split(":")
     sys.stdout.write(f"{metric.display} ({metric.id}), version {metric.version}, {metric.direction} is better\n")
+    sys.stdout.write(f"shown in {metric.unit} with {metric.decimals} decimals, stored as a fraction\n")
     sys.stdout.write(f"source: {metric.reference}\ncomputed by {module}.{function}:\n\n")
     sys.stdout.write(f"{inspect.getdoc(getattr(import_module(module), function))}\n")
     return 0

@@ -107,6 +107,8 @@ def _show(records: Sequence[Record], *, every: bool, detail: bool) -> None:
     records, _ = told_apart(records)
     print_table([record for record in records if not every or _is_shown(record)], detail=detail)
     print_sensitivity(records)
+    if every:
+        log("tables of the other protocols: --protocol NAME, or all of them with --out FILE")
     for folder in sorted({str(record.path.parent) for record in records}):
         log(f"records: {folder}")
 

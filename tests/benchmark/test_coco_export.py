@@ -108,6 +108,14 @@ def test_nothing_predicted_is_no_result_and_nothing_there_no_annotation(runs, ti
     assert [result["image_id"] for result in results] == [1, 2, 4, 5]
 
 
+def test_a_whole_part_file_is_written(plugin_file, larger_set, tmp_path):
+    how = ["--runs", str(tmp_path / "runs"), "--pictures", "false", "--controls", "false"]
+    assert main(["run", "--method", "disc", "--split", str(larger_set), *how]) == 0
+    folder = exported(tmp_path / "runs", tmp_path / "coco")
+    assert len(json.loads((folder / "annotations.json").read_text())["annotations"]) == 520
+    assert len(json.loads((folder / "disc.av.common.json").read_text())) == 520
+
+
 @pytest.mark.parametrize(
     ("further", "sentence"),
     [

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from avbench.cli import main
+from avbench.records import read_record, write_record
 
 
 @pytest.fixture
@@ -182,9 +183,9 @@ class TestRefusals:
     def test_records_of_another_metric_version(self, capsys, runs):
         compared(capsys, runs)
         place = next((runs / "records" / "tiny").glob("disc*.json"))
-        content = json.loads(place.read_text())
-        content["provenance"]["metrics"]["auc"] = 7
-        place.write_text(json.dumps(content))
+        record = read_record(place)
+        record.provenance["metrics"]["auc"] = 7
+        write_record(record)
         code, message = refused(capsys, runs)
         assert code == 1
         assert "the metric auc has the version" in message

@@ -407,7 +407,7 @@ def spoil(runs: Path, what: str) -> None:
         ("other samples", r"are of other samples than the truth in mine-.*\(they have x0 where it has s000\): predict"),
         ("other shape", r"expected maps \[4, h, w\] in .*, found \[4, 5\]: predict again"),
         ("other size", r"expected maps of one size .* found \[5, 5\] with true .* and \[7, 7\] with noise audio in"),
-        ("no truth", r"cannot be used as the truth of a split"),
+        ("no truth", r"the truth that predictions were scored against is not at"),
     ],
 )
 def test_broken_predictions_are_named(tmp_path, what, sentence):
@@ -537,7 +537,7 @@ def test_what_a_run_lacks_is_made_by_the_command_named(capsys, plugin_file, tiny
         (["RUNS", "--off-screen", "noise"], "expected --off-screen offscreen or swapped, got 'noise'"),
         (["RUNS", "--out", "table.txt"], r"expected --out FILE ending in .md, .csv or .tex, got 'table.txt'"),
         (["RUNS", "--resamples", "0"], "expected --resamples of at least 1, got 0"),
-        (["RUNS", "--method", "mm"], "no method among the predictions called 'mm'"),
+        (["RUNS", "--method", "mm"], "expected one method among the predictions .m., got 'mm'"),
         (["nowhere"], "expected a folder of predictions or a record at nowhere, found nothing"),
     ],
 )

@@ -184,8 +184,8 @@ def spoil(runs: Path, what: str) -> None:
         ("gone", r"1 of the 1 part files of other on tiny are missing in .*: repeat the run that was interrupted"),
         ("other samples", r"are of other samples than the truth in tiny-.*\(they begin with x0, it with clip_000\)"),
         ("other shape", r"expected maps \[5, h, w\] in .*other-.*, found \[5, 7\]: predict again"),
-        ("no truth", r"cannot be used as the truth of a split"),
-        ("newer", r"expected predictions described in format 1 in .*, found another form: predict them again"),
+        ("no truth", r"the truth that predictions were scored against is not at .*: restore it, or run again"),
+        ("newer", r"expected predictions described in format 1 in .*, found another form: run their method again"),
         ("changed", r"about.json is incomplete or changed \(truth\): delete the folder and run again"),
     ],
 )
@@ -198,9 +198,12 @@ def test_broken_predictions_are_named(runs, what, sentence):
 @pytest.mark.parametrize(
     ("choice", "sentence"),
     [
-        (Choice(methods=("othr",)), r"no method among the predictions called 'othr': did you mean other"),
-        (Choice(splits=("demo",)), r"no split among the predictions called 'demo'"),
-        (Choice(audio=("silent",)), r"no audio mode among the predictions called 'silent'"),
+        (
+            Choice(methods=("othr",)),
+            r"expected one method among the predictions \(disc, other, .*\), got 'othr'",
+        ),
+        (Choice(splits=("demo",)), r"expected one split among the predictions \(tiny\), got 'demo'"),
+        (Choice(audio=("silent",)), r"expected one audio mode among the predictions \(true\), got 'silent'"),
         (Choice(protocols=("avsbench",)), r"avsbench scores against masks, which the truth of tiny does not have"),
         (Choice(protocols=("multisource",)), r"multisource scores against sources, which the truth of tiny"),
         (Choice(refine=("ogl",)), r"the refinement ogl needs the object maps of tiny, and there are no predictions"),
@@ -324,3 +327,43 @@ def test_a_method_object_is_not_refined_with_object_maps(tiny_set, tmp_path):
 
     with pytest.raises(UsageError, match=r"a method object is evaluated alone, without the object maps"):
         avbench.evaluate(Anything(), tiny_set, refine=("ogl",), protocol="ezvsl", runs=tmp_path)
+
+
+def test_a_record_that_was_edited_is_not_believed(runs):
+    place = next((runs / "records" / "tiny").glob("disc.*.json"))
+    content = json.loads(place.read_text())
+    content["metrics"]["locacc"] = 0.99
+    place.write_text(json.dumps(content))
+    with pytest.raises(AvbenchError, match=r"the record .*disc.av.common-.* was changed after it was written"):
+        rescore([runs], Choice(protocols=("common",)))
+
+
+def test_predictions_without_their_description_are_not_passed_over(runs):
+    (next((runs / "predictions" / "tiny").glob("other-*")) / "about.json").unlink()
+    with pytest.raises(AvbenchError, match=r"the predictions in .*other-.* lack their about.json"):
+        find_stored([runs])
+
+
+def test_other_files_are_neither_records_nor_to_be_deleted(tmp_path, runs):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("mine")
+    with pytest.raises(UsageError, match=r"expected a runs folder, .* or a record below its records/, got .*notes.txt"):
+        find_stored([notes])
+    about = next(runs.rglob("other-*/about.json"))
+    assert [stored.method for stored in find_stored([about])] == ["other"]
+    about.write_text("{")
+    with pytest.raises(AvbenchError, match=r"it describes the predictions beside it: run their method again"):
+        find_stored([about])
+
+
+def test_image_query_maps_that_nobody_has_are_refused(runs):
+    with pytest.raises(UsageError, match=r"the refinement iqr needs image-query maps, as jsa gives them, and none of"):
+        rescore([runs], Choice(refine=("iqr",), protocols=("jsa",)))
+
+
+def test_a_truth_that_was_lost_is_written_again_by_the_run(plugin_file, tiny_set, tmp_path):
+    command = ["run", "--method", f"{plugin_file}:Tiny", "--split", str(tiny_set), "--runs", str(tmp_path / "runs")]
+    assert main([*command, "--pictures", "false"]) == 0
+    shutil.rmtree(tmp_path / "runs" / "truth")
+    assert main([*command, "--pictures", "false"]) == 0
+    assert len(rescore([tmp_path / "runs"], Choice(protocols=("lvs",)))) == 4

@@ -246,9 +246,10 @@ def test_a_file_that_is_not_whole(written: Path) -> None:
     content = written.read_bytes()
     for part in (b"", b"text\n", content[: len(content) // 2], content[:-1], content[100:]):
         written.write_bytes(part)
-        refused(written, "it is absent, no Parquet or cut off")
+        refused(written, "it is no Parquet or cut off")
     written.unlink()
-    refused(written, "No such file")
+    with pytest.raises(AvbenchError, match=r"the truth that predictions were scored against is not at .*: restore it"):
+        read_truth(written)
 
 
 def test_another_parquet_file(written: Path) -> None:

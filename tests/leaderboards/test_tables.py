@@ -38,7 +38,7 @@ MAIN = ("locacc", "auc", "mean_ciou")
 
 def test_the_cells_of_a_record():
     (row,) = rows([make()], MAIN)
-    assert row.cells == ("jsa", "23.45", "19.0 to 28.1", "38.12", "50.00", "400/400", "20.0", "20")
+    assert row.cells == ("jsa", "23.45", "19.0 to 28.1", "38.13", "50.00", "400/400", "20.0", "20")
     assert len(row.cells) == len(headings(MAIN))
 
 
@@ -142,7 +142,10 @@ def test_detection_says_over_what_it_is():
     assert notes([extended()]) == [
         "cIoU, AUC and mean cIoU are over the 400 samples with a sounding object.",
         "AP and max-F1 are over all 800: in 400 nothing that sounds is in sight.",
+        "No negative's sound is of a class in sight: there is no label noise to leave out.",
     ]
+    noisy = notes([extended(provenance={"doubtful": 3})])
+    assert noisy[2].startswith("3 negatives have a sound of a class in sight: AP and max-F1 without these")
 
 
 def test_rows_scaled_by_their_own_extremes_are_named():
