@@ -135,6 +135,13 @@ METRICS: dict[str, Metric] = {
         _detail("pixel_ap", "pixel AP", "sklearn.metrics.average_precision_score", "pixelwise:pixel_average_precision"),
         _detail("pixel_roc_auc", "pixel ROC-AUC", "sklearn.metrics.roc_auc_score", "pixelwise:pixel_roc_auc"),
         _detail("energy", "energy inside", "Wang et al., Score-CAM, CVPR Workshops 2020", "pixelwise:energy_inside"),
+        _detail("confidence", "confidence", f"{SLAVC} test.py, validate", "confidence:top_quarter"),
+        _detail("precision", "precision", f"{EXTENDED}; {SLAVC} calc_precision_recall", "extended:precision_recall"),
+        _detail("recall", "recall", f"{EXTENDED}; {SLAVC} calc_precision_recall", "extended:precision_recall"),
+        _detail("f1", "F1", f"{EXTENDED}; {SLAVC} calc_precision_recall", "extended:f1"),
+        _detail(
+            "max_f1_printed", "max-F1 (as printed)", f"{SLAVC} utils.py, finalize_stats", "extended:max_f1_printed"
+        ),
         *_detection("", ""),
         *_detection("_clean", "without doubtful negatives"),
         _share("miou", "mIoU", f"{AVSBENCH} utility.py, mask_iou; mean over images", "segmentation:miou"),
