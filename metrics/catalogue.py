@@ -140,7 +140,7 @@ METRICS: dict[str, Metric] = {
         _detail("recall", "recall", f"{EXTENDED}; {SLAVC} calc_precision_recall", "extended:precision_recall"),
         _detail("f1", "F1", f"{EXTENDED}; {SLAVC} calc_precision_recall", "extended:f1"),
         _detail(
-            "max_f1_printed", "max-F1 (as printed)", f"{SLAVC} utils.py, finalize_stats", "extended:max_f1_printed"
+            "max_f1_printed", "max-F1 (as printed)", f"{SLAVC} finalize_stats", "extended:max_f1_printed"
         ),
         *_detection("", ""),
         *_detection("_clean", "without doubtful negatives"),
