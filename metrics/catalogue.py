@@ -139,9 +139,7 @@ METRICS: dict[str, Metric] = {
         _detail("precision", "precision", f"{EXTENDED}; {SLAVC} calc_precision_recall", "extended:precision_recall"),
         _detail("recall", "recall", f"{EXTENDED}; {SLAVC} calc_precision_recall", "extended:precision_recall"),
         _detail("f1", "F1", f"{EXTENDED}; {SLAVC} calc_precision_recall", "extended:f1"),
-        _detail(
-            "max_f1_printed", "max-F1 (as printed)", f"{SLAVC} finalize_stats", "extended:max_f1_printed"
-        ),
+        _detail("max_f1_printed", "max-F1 (as printed)", f"{SLAVC} finalize_stats", "extended:max_f1_printed"),
         *_detection("", ""),
         *_detection("_clean", "without doubtful negatives"),
         _share("miou", "mIoU", f"{AVSBENCH} utility.py, mask_iou; mean over images", "segmentation:miou"),
