@@ -197,7 +197,7 @@ def test_the_hash_follows_the_annotations_and_nothing_else(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "change",
-    [{"file": "c"}, {"class": "siren"}, {"bbox": [[0, 0, 0.5, 0.25]]}, {"audio": "b"}, {"sounding": False}],
+    [{"file": "c"}, {"class": "siren"}, {"bbox": [[0, 0, 0.5, 0.25]]}, {"audio": "b"}, {"sounding": False, "bbox": []}],
 )
 def test_the_hash_moves_with_every_part(tmp_path: Path, change: dict) -> None:
     before = load_split(str(make_set(tmp_path / "before")))
