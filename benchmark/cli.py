@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": ("comparing", "say which differences between stored results mean something"),
     "export": ("exporting", "write truth and predictions in COCO's form"),
     "listen": ("listening", "say whether methods listen: true against silent, noise and off-screen audio"),
+    "data": ("data", "find, fetch, prepare, pack and check the data sets"),
     "train": ("training", "train a method by a recipe"),
     "neighbours": ("neighbours", "find the samples of a split that resemble each other"),
     "check": ("checking", "check that methods keep the contract"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from avbench.data.places import Place
 from avbench.data.splits import Sample
 from avbench.records import Record
 from avbench.request import Job
@@ -47,7 +48,7 @@ def _spread(places: list[int]) -> list[int]:
     return places[::step][:ROWS]
 
 
-def _image(sample: Sample) -> Path:
+def _image(sample: Sample) -> Place:
     if sample.image is None:
         raise ValueError(f"{sample.id} has no image to draw")
     return sample.image

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from avbench.data.audio_modes import AudioMode, altered
 from avbench.data.decoding import Pixels, Waveform, cut, decode_audio
+from avbench.data.places import Place
 from avbench.data.splits import Sample
 from avbench.errors import AvbenchError, UsageError
 from avbench.types import Box, Window
@@ -118,15 +118,15 @@ def hear(
     return {w: cut(samples, rate, w) for w in windows}, rate
 
 
-def present(path: Path | None, sample: Sample) -> Path:
-    """``path``, for a sample that was loaded with media.
+def present(place: Place | None, sample: Sample) -> Place:
+    """``place``, for a sample that was loaded with media.
 
     Raises:
         UsageError: for one that was not.
     """
-    if path is None:
+    if place is None:
         raise UsageError(f"{sample.id} was loaded without media: pass --data with frames/ and audio/ in it")
-    return path
+    return place
 
 
 def stream(

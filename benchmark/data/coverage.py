@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from avbench.data.places import Packed
 from avbench.data.splits import Sample, Split
 from avbench.errors import AvbenchError, UsageError
 from avbench.types import Need
@@ -42,7 +43,7 @@ def coverage(split: Split, needs: Collection[Need]) -> Coverage:
         UsageError: where media are needed and the split was loaded without.
     """
     names = {folder: set(_names(folder)) for folder in _folders(split, needs)}
-    missing = [s.id for s in split.samples if not all(p.name in names[p.parent] for p in _media(s, needs))]
+    missing = [s.id for s in split.samples if not all(p.name in names[p.parent] for p in _files(s, needs))]
     return Coverage(split.n, len(split.samples) - len(missing), tuple(missing))
 
 
@@ -75,15 +76,16 @@ def media_fingerprint(split: Split, needs: Collection[Need]) -> str:
     """
     stats = {folder: _stats(folder) for folder in _folders(split, needs)}
     digest = hashlib.sha256()
-    for path in (p for s in split.samples for p in _media(s, needs)):
+    for path in (p for s in split.samples for p in _files(s, needs)):
         digest.update(f"{path.parent.name}/{path.name}:{stats[path.parent].get(path.name)}\n".encode())
     return digest.hexdigest()
 
 
-def _media(sample: Sample, needs: Collection[Need]) -> Iterator[Path]:
-    for need, path in (("image", sample.image), ("audio", sample.audio)):
-        if need in needs and path is not None:
-            yield path
+def _files(sample: Sample, needs: Collection[Need]) -> Iterator[Path]:
+    """The files that hold the media of a sample: their own, or the shards where they are packed."""
+    for need, place in (("image", sample.image), ("audio", sample.audio)):
+        if need in needs and place is not None:
+            yield place.shard if isinstance(place, Packed) else place
 
 
 def _folders(split: Split, needs: Collection[Need]) -> set[Path]:
@@ -91,7 +93,7 @@ def _folders(split: Split, needs: Collection[Need]) -> set[Path]:
         return set()
     if not split.has_media:
         raise UsageError(f"the split {split.name} was given without media: pass --data with frames/ and audio/ in it")
-    return {p.parent for s in split.samples for p in _media(s, needs)}
+    return {p.parent for s in split.samples for p in _files(s, needs)}
 
 
 def _names(folder: Path) -> list[str]:

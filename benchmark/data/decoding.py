@@ -16,6 +16,8 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
+from avbench.data.packed import packed_picture, packed_pixels, packed_samples
+from avbench.data.places import Packed, Place
 from avbench.errors import AvbenchError, UsageError
 from avbench.types import CANVAS, Box, Window
 
@@ -35,7 +37,7 @@ MAX_RESAMPLE_KERNEL = 2**24
 """Elements; a rate that shares no factor with 16 kHz (44,099 Hz) would need a kernel of gigabytes."""
 
 
-def decode_image(path: Path, *, size: int = CANVAS) -> Pixels:
+def decode_image(place: Place, *, size: int = CANVAS) -> Pixels:
     """The picture as a method sees it in testing: RGB, squashed to a square by Pillow's bicubic filter.
 
     This is ``Image.open(path).convert("RGB").resize((size, size), BICUBIC)`` of EZ-VSL, SLAVC, FNAC and JSA, to the
@@ -47,11 +49,13 @@ def decode_image(path: Path, *, size: int = CANVAS) -> Pixels:
     Raises:
         AvbenchError: for a file that is missing, cut off, no picture, or of an absurd size.
     """
-    with _image_errors(path):
-        return square(open_rgb(path), size=size)
+    if isinstance(place, Packed):
+        return packed_pixels(place, size=size)
+    with _image_errors(place):
+        return square(open_rgb(place), size=size)
 
 
-def decode_image_short_side(path: Path, *, short_side: int = TRAIN_SHORT_SIDE) -> Pixels:
+def decode_image_short_side(place: Place, *, short_side: int = TRAIN_SHORT_SIDE) -> Pixels:
     """The whole picture with its shorter side at ``short_side`` (bicubic) and the longer one truncated to int.
 
     Returns:
@@ -60,8 +64,10 @@ def decode_image_short_side(path: Path, *, short_side: int = TRAIN_SHORT_SIDE) -
     Raises:
         AvbenchError: as :func:`decode_image`.
     """
-    with _image_errors(path):
-        image = open_rgb(path)
+    if isinstance(place, Packed):
+        return _channels_first(packed_picture(place, short_side=short_side))
+    with _image_errors(place):
+        image = open_rgb(place)
         shorter = min(image.size)
         width, height = (short_side * side // shorter for side in image.size)
         return _channels_first(image.resize((width, height), Image.Resampling.BICUBIC))
@@ -87,8 +93,8 @@ def square(image: Image.Image, *, size: int = CANVAS) -> Pixels:
     return _channels_first(image.resize((size, size), Image.Resampling.BICUBIC))
 
 
-def decode_audio(path: Path, *, rate: int | None = AUDIO_RATE) -> tuple[Waveform, int]:
-    """The sound of a wav or flac file: mean of the channels, then torchaudio's default resampling.
+def decode_audio(place: Place, *, rate: int | None = AUDIO_RATE) -> tuple[Waveform, int]:
+    """The sound of a wav or flac file, or of a shard: mean of the channels, then torchaudio's default resampling.
 
     Returns:
         float32 ``[n]``, full scale 1 (16-bit samples / 32768), and the rate in Hz: ``rate``, or the file's own
@@ -98,15 +104,17 @@ def decode_audio(path: Path, *, rate: int | None = AUDIO_RATE) -> tuple[Waveform
         AvbenchError: for a file that is missing, empty, cut off, no wav or flac, without a sample, or with samples
             that are not finite.
     """
-    _check_complete(path)
+    if isinstance(place, Packed):
+        return mono(place, packed_samples(place)[:, None], native=place.rate, rate=rate)
+    _check_complete(place)
     try:
-        samples, native = soundfile.read(path, dtype="float32", always_2d=True)
+        samples, native = soundfile.read(place, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError, ValueError) as problem:
-        raise AvbenchError(f"{path} cannot be read as sound ({problem}): expected a wav or flac file") from problem
-    return mono(path, samples, native=native, rate=rate)
+        raise AvbenchError(f"{place} cannot be read as sound ({problem}): expected a wav or flac file") from problem
+    return mono(place, samples, native=native, rate=rate)
 
 
-def mono(path: Path, samples: Waveform, *, native: int, rate: int | None) -> tuple[Waveform, int]:
+def mono(path: Place, samples: Waveform, *, native: int, rate: int | None) -> tuple[Waveform, int]:
     """Mean over channels of ``[n, channels]``, checked, at ``rate`` Hz (None: as it is); ``path`` is for the errors.
 
     Raises:
@@ -196,7 +204,7 @@ def _check_complete(path: Path) -> None:
         raise AvbenchError(f"{path} is cut off: its header promises {promised} bytes, there are {size}; fetch it again")
 
 
-def _resample(path: Path, samples: Waveform, *, native: int, rate: int) -> Waveform:
+def _resample(path: Place, samples: Waveform, *, native: int, rate: int) -> Waveform:
     common = gcd(native, rate)
     if (native // common) * (rate // common) > MAX_RESAMPLE_KERNEL:
         raise AvbenchError(

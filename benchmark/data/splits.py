@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from avbench.data.annotations import Annotation, Source, file_hash, read_annotations, read_negatives
+from avbench.data.layouts import MediaFolders, MediaIndex, index_media
+from avbench.data.places import Place
 from avbench.errors import AvbenchError, UsageError, unknown_name
 from avbench.types import Box
 
 Progress = Callable[[int, int], None]
 
-IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg")
-AUDIO_SUFFIXES = (".wav", ".flac")
 DEMO_SOURCE = "drawn by avbench.data.demo"
 
 YAML_KEYS = ("name", "format", "annotations", "frames", "audio")
@@ -46,8 +46,8 @@ class Sample:
     """
 
     id: str
-    image: Path | None
-    audio: Path | None
+    image: Place | None
+    audio: Place | None
     boxes: tuple[Box, ...]
     label: str | None = None
     sounding: bool = True
@@ -89,20 +89,6 @@ class Split:
     n: int
     has_media: bool
     source: str
-
-
-@dataclass(frozen=True)
-class MediaFolders:
-    """Where pictures, sounds and masks of a split lie."""
-
-    frames: Path
-    audio: Path
-    masks: Path
-
-    @classmethod
-    def below(cls, root: Path) -> MediaFolders:
-        """The layout of the official code: ``frames/<id>.jpg``, ``audio/<id>.wav``, here also ``masks/<id>.png``."""
-        return cls(root / "frames", root / "audio", root / "masks")
 
 
 def split_names() -> list[str]:
@@ -189,8 +175,8 @@ def _load_vggss(name: str, values: dict[str, Any], *, metadata: Path | None, dat
         negatives = _official_file(metadata, values["negatives"], values["negatives_sha256"])
         annotations += read_negatives(negatives, {a.id: a.label for a in annotations})
     _verify(name, values, annotations)
-    folders = _data_folders(data) if data is not None else None
-    return _build(name, values["title"], annotations, folders=folders, source=values["source"])
+    media = index_media(data) if data is not None else None
+    return _build(name, values["title"], annotations, media=media, source=values["source"])
 
 
 def _load_demo(name: str, values: dict[str, Any], *, data: Path | None, draw: bool, progress: Progress | None) -> Split:
@@ -202,8 +188,8 @@ def _load_demo(name: str, values: dict[str, Any], *, data: Path | None, draw: bo
     from avbench.data.demo import ensure_demo
 
     root = ensure_demo(name, progress=progress)
-    find = _Finder(MediaFolders.below(root))
-    samples = tuple(find.sample(a) for a in read_annotations(root / "annotations.json"))
+    media = MediaIndex(MediaFolders.below(root))
+    samples = tuple(_sample(a, media) for a in read_annotations(root / "annotations.json"))
     return replace(described, samples=samples)
 
 
@@ -213,10 +199,10 @@ def _load_yaml(path: Path, data: Path | None) -> Split:
     media = data if data is not None else base
     if data is not None and not data.is_dir():
         raise UsageError(f"expected the folder of media at {data}, found none: check --data")
-    folders = MediaFolders(media / values["frames"], media / values["audio"], media / "masks")
+    folders = MediaFolders(media / values["frames"], media / values["audio"], media / "masks", media / "Annotations")
     official = _definition("vggss")["file_sha256"]
     annotations = read_annotations(base / values["annotations"], official=official)
-    return _build(values["name"], values["name"], annotations, folders=folders, source=str(path))
+    return _build(values["name"], values["name"], annotations, media=MediaIndex(folders), source=str(path))
 
 
 def _read_yaml(path: Path) -> dict[str, str]:
@@ -279,61 +265,29 @@ def _verify(name: str, values: dict[str, Any], annotations: list[Annotation]) ->
         )
 
 
-def _data_folders(root: Path) -> MediaFolders:
-    if not root.is_dir():
-        raise UsageError(f"expected the folder of media at {root}, found none: check --data")
-    folders = MediaFolders.below(root)
-    if not folders.frames.is_dir() and not folders.audio.is_dir():
-        inside = ", ".join(sorted(p.name for p in root.iterdir())[:5]) or "nothing"
-        raise UsageError(f"expected frames/ and audio/ in {root}, found {inside}: point --data at their parent")
-    return folders
-
-
-def _build(name: str, title: str, annotations: list[Annotation], *, folders: MediaFolders | None, source: str) -> Split:
-    find = _Finder(folders)
-    samples = tuple(find.sample(a) for a in annotations)
+def _build(name: str, title: str, annotations: list[Annotation], *, media: MediaIndex | None, source: str) -> Split:
     return Split(
         name=name,
         title=title,
-        samples=samples,
+        samples=tuple(_sample(a, media) for a in annotations),
         sha256=content_hash(annotations),
-        n=len(samples),
-        has_media=folders is not None and (folders.frames.is_dir() or folders.audio.is_dir()),
+        n=len(annotations),
+        has_media=media is not None and media.has_media,
         source=source,
     )
 
 
-class _Finder:
-    """Finds media files by name, listing each folder once."""
-
-    def __init__(self, folders: MediaFolders | None) -> None:
-        self.folders = folders
-        self.images = _listing(folders.frames, IMAGE_SUFFIXES) if folders else {}
-        self.sounds = _listing(folders.audio, AUDIO_SUFFIXES) if folders else {}
-        self.masks = _listing(folders.masks, (".png",)) if folders else {}
-
-    def sample(self, a: Annotation) -> Sample:
-        image, audio, mask = None, None, None
-        if self.folders is not None:
-            image = self.folders.frames / self.images.get(a.image, a.image + IMAGE_SUFFIXES[0])
-            audio = self.folders.audio / self.sounds.get(a.audio, a.audio + AUDIO_SUFFIXES[0])
-            mask = self.folders.masks / self.masks[a.id] if a.id in self.masks else None
-        return Sample(
-            id=a.id,
-            image=image,
-            audio=audio,
-            boxes=a.boxes,
-            label=a.label,
-            sounding=a.sounding,
-            mask=mask,
-            objects=a.objects,
-            image_name=a.image,
-            sources=a.sources,
-            doubtful=a.doubtful,
-        )
-
-
-def _listing(folder: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
-    """File name per stem; of several suffixes the first in ``suffixes`` wins."""
-    names = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
-    return {n.removesuffix(s): n for s in reversed(suffixes) for n in names if n.endswith(s)}
+def _sample(a: Annotation, media: MediaIndex | None) -> Sample:
+    return Sample(
+        id=a.id,
+        image=None if media is None else media.image(a.image),
+        audio=None if media is None else media.sound(a.audio),
+        boxes=a.boxes,
+        label=a.label,
+        sounding=a.sounding,
+        mask=None if media is None else media.mask(a.id),
+        objects=a.objects,
+        image_name=a.image,
+        sources=a.sources,
+        doubtful=a.doubtful,
+    )
