@@ -35,6 +35,7 @@ class MediaIndex:
         self._images = _listing(folders.frames, IMAGE_SUFFIXES)
         self._sounds = _listing(folders.audio, AUDIO_SUFFIXES)
         self._masks = _listing(folders.masks, (".png",))
+        self._annotations = _listing(folders.annotations, (".xml",))
 
     @property
     def has_media(self) -> bool:
@@ -52,6 +53,15 @@ class MediaIndex:
     def mask(self, name: str) -> Path | None:
         """The mask called ``name``; None where there is none."""
         return self.folders.masks / self._masks[name] if name in self._masks else None
+
+    def annotation(self, name: str) -> Path | None:
+        """The annotation of the one sample called ``name`` (XML); None where there is none."""
+        return self.folders.annotations / self._annotations[name] if name in self._annotations else None
+
+    @property
+    def described(self) -> str:
+        """A sentence that names the layout found."""
+        return "the official flat layout, frames/<id>.jpg and audio/<id>.wav"
 
 
 def index_media(root: Path) -> MediaIndex:
