@@ -41,7 +41,9 @@ class Annotation:
     """One entry of an annotation file; ``image`` and ``audio`` are file names without folder and suffix.
 
     ``label`` is the class of the sound, None where it is not known. Of ``objects``, ``sources`` are those that sound,
-    one each even where two are of one class, and ``visible`` are the classes of all.
+    one each even where two are of one class, and ``visible`` are the classes of all. Samples of one ``group`` show one
+    picture, each under a name of its own. ``mask`` names the mask's file where it is not the id, ``mixed`` a second
+    sound that is added to the first. With ``consensus`` the boxes are those of several annotators.
     """
 
     id: str
@@ -53,6 +55,10 @@ class Annotation:
     objects: tuple[Box, ...] | None = None
     sources: tuple[Source, ...] = ()
     visible: tuple[str, ...] = ()
+    group: str | None = None
+    mask: str | None = None
+    mixed: str | None = None
+    consensus: bool = False
 
     @property
     def doubtful(self) -> bool:

@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from avbench.data.annotations import Annotation, Source, file_hash, read_annotations, read_negatives
 from avbench.data.layouts import MediaFolders, MediaIndex, index_media
 from avbench.data.places import Place
+from avbench.data.user_sets import is_user_set, read_user_set
 from avbench.errors import AvbenchError, UsageError, unknown_name
 from avbench.types import Box
 
 Progress = Callable[[int, int], None]
+Purpose = Literal["test", "train"]
 
 DEMO_SOURCE = "drawn by avbench.data.demo"
-
-YAML_KEYS = ("name", "format", "annotations", "frames", "audio")
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,9 @@ class Sample:
         sources: the sounding objects one by one, where the split knows them.
         doubtful: True for a sample without a sounding object whose sound is of the class of something in sight: label
             noise of the extended sets.
+        mixed: a second sound that is added to ``audio``, sample by sample and without a weight.
+        consensus: True where the boxes are those of several annotators: a pixel in one of them weighs a half, in two
+            or more it weighs 1.
     """
 
     id: str
@@ -56,6 +58,8 @@ class Sample:
     image_name: str = ""
     sources: tuple[Source, ...] = ()
     doubtful: bool = False
+    mixed: Place | None = None
+    consensus: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class Split:
             bytes of all its files.
         n: length of the whole list.
         has_media: whether folders of media were named and found.
+        family: of the data set, which names the conventions that a protocol may look at: ``vggss``, ``flickr``...
+        purpose: ``train`` for a list that has no truth to score against.
     """
 
     name: str
@@ -89,6 +95,8 @@ class Split:
     n: int
     has_media: bool
     source: str
+    family: str = ""
+    purpose: Purpose = "test"
 
 
 def split_names() -> list[str]:
@@ -131,8 +139,8 @@ def load_split(
         UsageError: for an unknown name or key, a missing argument, a folder that is not there.
         AvbenchError: for annotations that are not what the definition says, or cannot be read.
     """
-    if Path(name_or_yaml).suffix in {".yaml", ".yml"}:
-        return _load_yaml(Path(name_or_yaml), data)
+    if name_or_yaml not in _definitions() and is_user_set(name_or_yaml):
+        return _load_user_set(Path(name_or_yaml), data)
     values = _definition(name_or_yaml)
     if values["kind"] == "demo":
         return _load_demo(name_or_yaml, values, data=data, draw=draw, progress=progress)
@@ -193,48 +201,10 @@ def _load_demo(name: str, values: dict[str, Any], *, data: Path | None, draw: bo
     return replace(described, samples=samples)
 
 
-def _load_yaml(path: Path, data: Path | None) -> Split:
-    values = _read_yaml(path)
-    base = path.parent
-    media = data if data is not None else base
-    if data is not None and not data.is_dir():
-        raise UsageError(f"expected the folder of media at {data}, found none: check --data")
-    folders = MediaFolders(media / values["frames"], media / values["audio"], media / "masks", media / "Annotations")
+def _load_user_set(path: Path, data: Path | None) -> Split:
     official = _definition("vggss")["file_sha256"]
-    annotations = read_annotations(base / values["annotations"], official=official)
-    return _build(values["name"], values["name"], annotations, media=MediaIndex(folders), source=str(path))
-
-
-def _read_yaml(path: Path) -> dict[str, str]:
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise UsageError(f"expected a split file at {path}: {problem.strerror}") from problem
-    except (yaml.YAMLError, ValueError) as problem:
-        raise UsageError(f"{path} is not YAML ({' '.join(str(problem).split())}): correct it") from problem
-    if not isinstance(values, dict):
-        raise UsageError(f"{path} holds no keys: expected {', '.join(YAML_KEYS)}")
-    _check_yaml(path, values)
-    return values
-
-
-def _check_yaml(path: Path, values: dict[Any, Any]) -> None:
-    for key in values:
-        if key not in YAML_KEYS:
-            problem = unknown_name("key of a split file", str(key), YAML_KEYS, f"of {', '.join(YAML_KEYS)} the form")
-            raise UsageError(f"{path}: {problem}")
-    for key in YAML_KEYS:
-        if not isinstance(values.get(key), str):
-            came = f"got {values[key]!r}" if key in values else "it is missing"
-            raise UsageError(f"{path}: expected a text under {key!r}, {came}; the keys are {', '.join(YAML_KEYS)}")
-    if values["format"] != "vggss":
-        raise UsageError(f"{path}: the format {values['format']!r} is unknown: write format: vggss")
-    if not re.fullmatch(r"[\w.-]*\w", values["name"]):
-        raise UsageError(f"{path}: the name {values['name']!r} is no plain word: use letters, digits, '-', '_' and '.'")
-    if values["name"] in _definitions():
-        raise UsageError(f"{path}: the name {values['name']!r} belongs to a built-in split: choose another")
+    mine = read_user_set(path, data=data, taken=_definitions(), official=official)
+    return _build(mine.name, mine.name, mine.annotations, media=mine.media, source=mine.source)
 
 
 def _official_file(metadata: Path, name: str, sha256: str) -> Path:
@@ -285,9 +255,11 @@ def _sample(a: Annotation, media: MediaIndex | None) -> Sample:
         boxes=a.boxes,
         label=a.label,
         sounding=a.sounding,
-        mask=None if media is None else media.mask(a.id),
+        mask=None if media is None else media.mask(a.mask or a.id),
         objects=a.objects,
-        image_name=a.image,
+        image_name=a.group or a.image,
         sources=a.sources,
         doubtful=a.doubtful,
+        mixed=None if media is None or a.mixed is None else media.sound(a.mixed),
+        consensus=a.consensus,
     )
