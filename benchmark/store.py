@@ -21,6 +21,11 @@ def home() -> Path:
     return Path(os.environ.get("AVBENCH_HOME") or Path.home() / ".cache" / "avbench")
 
 
+def metadata_folder() -> Path:
+    """Folder of the official annotation files that ``avbench data fetch`` brought."""
+    return home() / "metadata"
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Write ``content`` so that ``path`` is whole or absent: temporary name, fsync, rename.
 
