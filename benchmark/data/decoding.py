@@ -105,13 +105,23 @@ def decode_audio(place: Place, *, rate: int | None = AUDIO_RATE) -> tuple[Wavefo
             that are not finite.
     """
     if isinstance(place, Packed):
-        return mono(place, packed_samples(place)[:, None], native=place.rate, rate=rate)
-    _check_complete(place)
-    try:
-        samples, native = soundfile.read(place, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError, ValueError) as problem:
-        raise AvbenchError(f"{place} cannot be read as sound ({problem}): expected a wav or flac file") from problem
+        return mono(place, packed_samples(place, rate=rate), native=place.rate, rate=rate)
+    samples, native = read_sound(place)
     return mono(place, samples, native=native, rate=rate)
+
+
+def read_sound(path: Path) -> tuple[Waveform, int]:
+    """All channels of a wav or flac file, float32 ``[n, channels]`` with full scale 1, and its rate in Hz.
+
+    Raises:
+        AvbenchError: for a file that is missing, empty, cut off, or no wav or flac.
+    """
+    _check_complete(path)
+    try:
+        samples, native = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError, ValueError) as problem:
+        raise AvbenchError(f"{path} cannot be read as sound ({problem}): expected a wav or flac file") from problem
+    return samples, native
 
 
 def mono(path: Place, samples: Waveform, *, native: int, rate: int | None) -> tuple[Waveform, int]:

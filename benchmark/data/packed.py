@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from avbench.data.places import Packed
-from avbench.errors import AvbenchError
+from avbench.errors import AvbenchError, UsageError
 from avbench.types import CANVAS
 
-OPEN_SHARDS = 64
-"""Shards that a process keeps open at a time."""
+OPEN_SHARDS = 256
+"""Shards that a process keeps open at a time, well below the 1,024 files that most systems allow it."""
+
+LONGEST_SIDE = 2**14
+"""Pixels; a JPEG that claims more is no packed frame."""
 
 
 def packed_pixels(place: Packed, *, size: int) -> NDArray[np.uint8]:
@@ -25,12 +29,14 @@ def packed_pixels(place: Packed, *, size: int) -> NDArray[np.uint8]:
     Raises:
         AvbenchError: for a picture packed for training, another size, or a shard that was cut off.
     """
-    if place.form != "pixels" or size != CANVAS:
+    if place.form != "pixels":
         raise AvbenchError(
             f"{place} is packed for training, as {place.form}: evaluate from plain folders or from a pack made with "
             "--for evaluation"
         )
-    return np.frombuffer(_content(place), dtype=np.uint8).reshape(3, size, size)
+    if size != CANVAS:
+        raise AvbenchError(f"{place} has {CANVAS} pixels a side, not {size}: take plain folders for other sizes")
+    return _content(place).reshape(3, size, size)
 
 
 def packed_picture(place: Packed, *, short_side: int) -> Image.Image:
@@ -45,42 +51,87 @@ def packed_picture(place: Packed, *, short_side: int) -> Image.Image:
             "--for training"
         )
     try:
-        image = Image.open(io.BytesIO(_content(place))).convert("RGB")
+        with Image.open(io.BytesIO(_content(place)), formats=["JPEG"]) as image:
+            if min(image.size) != short_side or max(image.size) > LONGEST_SIDE:
+                raise AvbenchError(f"{place} is {image.size} pixels, not {short_side} on its shorter side: pack again")
+            return image.convert("RGB")
     except (OSError, SyntaxError, ValueError) as problem:
         raise AvbenchError(f"{place} cannot be read as a picture ({problem}): pack again") from problem
-    if min(image.size) != short_side:
-        raise AvbenchError(f"{place} has a shorter side of {min(image.size)} pixels, not {short_side}: pack again")
-    return image
 
 
-def packed_samples(place: Packed) -> NDArray[np.float32]:
-    """The sound, float32 ``[n]`` with full scale 1, at ``place.rate``.
+def packed_samples(place: Packed, *, rate: int | None) -> NDArray[np.float32]:
+    """The sound as it is written, float32 ``[n, channels]`` with full scale 1, at ``place.rate``.
+
+    Args:
+        place: of the sound.
+        rate: in Hz at which the sound will be heard, None for that of the file it was packed from.
 
     Raises:
-        AvbenchError: for a shard that was cut off.
+        UsageError: where the sound was resampled in packing, to another rate than ``rate``.
+        AvbenchError: for a shard that was cut off, or samples that cannot be read.
     """
-    content = _content(place)
-    if place.form == "pcm16":
-        return np.frombuffer(content, dtype="<i2").astype(np.float32) / np.float32(32768)
-    if place.form == "float32":
-        return np.frombuffer(content, dtype="<f4")
-    try:
-        samples: NDArray[np.float32] = soundfile.read(io.BytesIO(content), dtype="float32")[0]
-    except (soundfile.LibsndfileError, OSError, ValueError) as problem:
-        raise AvbenchError(f"{place} cannot be read as sound ({problem}): pack again") from problem
+    if place.native != place.rate != rate:
+        asked = f"its native {place.native} Hz" if rate is None else f"{rate} Hz"
+        raise UsageError(
+            f"{place} was packed at {place.rate} Hz and cannot be heard at {asked}: "
+            f"leave --audio-rate at {place.rate}, or pack again with --audio-rate native"
+        )
+    samples = _flac(place) if place.form == "flac" else _raw(place)
+    if samples.shape[1] != place.channels:
+        raise AvbenchError(f"{place} has {samples.shape[1]} channels where {place.channels} are expected: pack again")
     return samples
 
 
-def _content(place: Packed) -> bytes:
+def close_shards() -> None:
+    """Forget the shards that are open, so that those that replaced them are opened anew."""
+    _opened.cache_clear()
+
+
+def _raw(place: Packed) -> NDArray[np.float32]:
+    content = _content(place)
+    width = 2 if place.form == "pcm16" else 4
+    if place.form not in {"pcm16", "float32"} or not place.channels or len(content) % (width * place.channels):
+        raise AvbenchError(f"{place} is no sound of {place.channels} channels, but {place.form}: pack again")
+    if place.form == "float32":
+        return content.view("<f4").reshape(-1, place.channels)
+    samples: NDArray[np.float32] = np.multiply(content.view("<i2"), np.float32(2**-15), dtype=np.float32)
+    return samples.reshape(-1, place.channels)
+
+
+def _flac(place: Packed) -> NDArray[np.float32]:
     try:
-        content = os.pread(_descriptor(str(place.shard)), place.size, place.offset)
+        samples: NDArray[np.float32]
+        samples, rate = soundfile.read(io.BytesIO(_content(place)), dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError, ValueError) as problem:
+        raise AvbenchError(f"{place} cannot be read as sound ({problem}): pack again") from problem
+    if rate != place.rate:
+        raise AvbenchError(f"{place} is a sound at {rate} Hz, not at {place.rate}: pack again")
+    return samples
+
+
+def _content(place: Packed) -> NDArray[np.uint8]:
+    """The bytes of ``place``, in memory of their own that may be written to."""
+    content = np.empty(place.size, dtype=np.uint8)
+    try:
+        got = os.preadv(_opened(place.shard).descriptor, [content], place.offset)
     except OSError as problem:
         raise AvbenchError(f"expected a shard at {place.shard}: {problem.strerror}, pack again") from problem
-    if len(content) != place.size:
+    if got != place.size:
         raise AvbenchError(f"{place.shard} is cut off: {place.name} ends behind its end, pack again")
     return content
 
 
+class _Open:
+    """A file that is open until nothing reads it any more; reading by position, forked processes may share it."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
+
+
 @lru_cache(maxsize=OPEN_SHARDS)
-def _descriptor(path: str) -> int:
-    return os.open(path, os.O_RDONLY)
+def _opened(path: Path) -> _Open:
+    return _Open(path)
