@@ -71,7 +71,7 @@ def localization(image: Any, heat: Any, title: str, out: Path) -> None:
 
 def training_curve(log: Path, out: Path, *, title: str) -> None:
     """Draw the loss terms of a training's JSONL log, one panel each, into the PNG ``out``."""
-    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    rows = [row for row in map(json.loads, log.read_text(encoding="utf-8").splitlines()) if "lr" in row]
     terms = [name for name in rows[0] if name not in {"epoch", "step", "lr"}]
     figure = Figure(figsize=(3.2 * len(terms), 2.6), dpi=DOTS, layout="constrained")
     steps = [row["step"] for row in rows]

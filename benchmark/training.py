@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from avbench.building import training_layout
 from avbench.checkpoints import CONFIG, save_checkpoint
+from avbench.data.batches import RawBatch
 from avbench.data.coverage import media_fingerprint
 from avbench.data.splits import DEMO_SOURCE, Split
 from avbench.data.training_set import Neighbours, TrainingOptions, TrainingSet, iterate_training
@@ -37,6 +38,8 @@ from avbench.types import Batch
 
 Advance = Callable[[dict[str, float]], None]
 LOG = "log.jsonl"
+BROKEN = "broken"
+"""In a row of the log that is no step's: the id of a sample that could not be decoded, beside the ``reason``."""
 MISFITS = (ValueError, LookupError, TypeError, AttributeError)
 """What reading raises where a file holds something else than its writer put there."""
 CACHE_BYTES = 2_000_000_000
@@ -97,6 +100,9 @@ def train(
     goes on; the seed of each epoch depends on its number alone, so that an interrupted training ends with the weights
     of an uninterrupted one. A second process that trains into the same folder waits for the first.
 
+    A sample that cannot be decoded is left out of its batch, and the log says so in a row of its own, with its id and
+    the reason; :func:`broken_samples` reads them.
+
     Args:
         training: what is trained.
         resume: go on from the last state in the folder.
@@ -106,7 +112,8 @@ def train(
     Raises:
         UsageError: if the folder holds another checkpoint, or a state and ``resume`` is False, or a state of another
             training; for fewer samples than a batch; or for neighbours that the method does not read.
-        AvbenchError: if the loss stops being a number, or a state is damaged.
+        AvbenchError: if the loss stops being a number, a state is damaged, or more than 1 % of the samples cannot be
+            decoded.
     """
     with locked(training.out):
         meta = training.meta(training.recipe.epochs)  # now: the files may change while it trains
@@ -202,28 +209,34 @@ class _Fit:
     method: Any
     optimizer: torch.optim.Optimizer
     pairs: TrainingSet
-    neighbours: Neighbours | None
     steps: int
 
-    def epoch(self, epoch: int, shown: Callable[[int], None], advance: Advance) -> list[dict[str, float]]:
-        """Train one epoch, whose chances depend on its number alone; returns the rows of the log."""
-        training, recipe, rows = self.training, self.training.recipe, []
+    def epoch(self, epoch: int, shown: Callable[[int], None], advance: Advance) -> None:
+        """Train one epoch, whose chances depend on its number alone; every step is logged as it ends."""
+        training, recipe = self.training, self.training.recipe
         torch.manual_seed(recipe.seed * 1_000_003 + epoch)
         self.method.train()
         if hasattr(self.method, "start_epoch"):
             self.method.start_epoch(epoch)
         batches = iterate_training(
-            self.pairs, epoch=epoch, batch_size=recipe.batch_size, workers=training.workers, device=training.device,
-            neighbours=self.neighbours,
-        )  # fmt: skip
-        for step, raw in enumerate(batches, epoch * (self.steps // recipe.epochs)):
-            rate = recipe.lr * learning_rate_factor(recipe.schedule, step, self.steps)
-            batch = prepare(raw, self.method, recipe, training.split.samples)
-            terms = _step(self.method, self.optimizer, batch, rate)
-            rows.append({"epoch": epoch + 1, "step": step + 1, "lr": rate, **terms})
-            shown(1)
-            advance(rows[-1])
-        return rows
+            self.pairs, epoch=epoch, batch_size=recipe.batch_size, workers=training.workers, device=training.device
+        )
+        with (training.out / LOG).open("a", encoding="utf-8", buffering=1) as log:
+            for step, raw in enumerate(batches, epoch * (self.steps // recipe.epochs)):
+                place = {"epoch": epoch + 1, "step": step + 1}
+                for sample, reason in raw.broken:
+                    log.write(json.dumps({**place, BROKEN: sample, "reason": reason}) + "\n")
+                if raw.ids:
+                    row = {**place, **self._step(raw, step)}
+                    log.write(json.dumps(row) + "\n")
+                    advance(row)
+                shown(1)
+
+    def _step(self, raw: RawBatch, step: int) -> dict[str, float]:
+        recipe = self.training.recipe
+        rate = recipe.lr * learning_rate_factor(recipe.schedule, step, self.steps)
+        batch = prepare(raw, self.method, recipe, self.training.split.samples)
+        return {"lr": rate, **_step(self.method, self.optimizer, batch, rate)}
 
 
 def _fit(training: Training, method: Any, state: Path | None, *, progress: Progress, advance: Advance) -> None:
@@ -233,16 +246,16 @@ def _fit(training: Training, method: Any, state: Path | None, *, progress: Progr
     done = _restore(training, state, method, optimizer) if state else 0
     _trim_log(training.out / LOG, done)
     options = TrainingOptions(crop=recipe.images == "crop", cache_bytes=CACHE_BYTES)
-    pairs = TrainingSet(split, training_windows(method), seed=recipe.seed, options=options)
-    fit = _Fit(training, method, optimizer, pairs, _neighbours(training, method, progress), steps)
+    near = _neighbours(training, method, progress)
+    pairs = TrainingSet(split, training_windows(method), seed=recipe.seed, options=options, neighbours=near)
+    pairs.broken.update(broken_samples(training.out))
+    fit = _Fit(training, method, optimizer, pairs, steps)
     training.out.mkdir(parents=True, exist_ok=True)
     title = f"training {training.ref.name} on {split.name} ({recipe.epochs} epochs)"
     with progress(title, steps) as shown:
         shown(done * (steps // recipe.epochs))
         for epoch in range(done, recipe.epochs):
-            rows = fit.epoch(epoch, shown, advance)
-            with (training.out / LOG).open("a", encoding="utf-8") as log:
-                log.writelines(json.dumps(row) + "\n" for row in rows)
+            fit.epoch(epoch, shown, advance)
             _save_state(training, method, optimizer, epoch + 1)
 
 
@@ -322,19 +335,34 @@ def _optimizer_state(state: Path) -> dict[str, Any]:
     return {"state": entries, "param_groups": read_json(state / "optimizer.json")}
 
 
+def broken_samples(folder: Path) -> dict[str, str]:
+    """Why, by id, samples were left out of the training in ``folder``, as its log has it.
+
+    Raises:
+        AvbenchError: for a log that is damaged.
+    """
+    rows = (row for _, row in _logged(folder / LOG))
+    return {row[BROKEN]: str(row.get("reason")) for row in rows if BROKEN in row}
+
+
 def _trim_log(path: Path, epochs: int) -> None:
     """Drop the rows of epochs that will be trained again."""
     if path.exists():
-        try:
-            kept = [line for line in _lines(path) if json.loads(line)["epoch"] <= epochs]
-        except MISFITS as problem:
-            raise AvbenchError(
-                f"expected a step's row of JSON in each line of {path}, which has another ({problem}): delete "
-                f"{path.parent} to begin again, or that line to go on"
-            ) from problem
-        write_atomic(path, "".join(kept).encode())
+        write_atomic(path, "".join(line for line, row in _logged(path) if row["epoch"] <= epochs).encode())
 
 
-def _lines(path: Path) -> Iterator[str]:
-    with path.open(encoding="utf-8") as file:
-        yield from (line for line in file if line.endswith("\n"))
+def _logged(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The lines of a log and what they hold, without one that a killed process left unfinished."""
+    if not path.exists():
+        return []
+    try:
+        with path.open(encoding="utf-8") as file:
+            lines = [(line, json.loads(line)) for line in file if line.endswith("\n")]
+        for _, row in lines:
+            row["epoch"] + 0
+    except MISFITS as problem:
+        raise AvbenchError(
+            f"expected a step's row of JSON in each line of {path}, which has another ({problem}): delete "
+            f"{path.parent} to begin again, or that line to go on"
+        ) from problem
+    return lines

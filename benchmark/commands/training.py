@@ -69,7 +69,7 @@ def main(given: Sequence[str]) -> int:
 
 
 def _train(training: Training, *, resume: bool) -> None:
-    from avbench.training import train
+    from avbench.training import broken_samples, train
 
     out = training.out
     if (out / CONFIG).exists():
@@ -77,6 +77,9 @@ def _train(training: Training, *, resume: bool) -> None:
         return
     train(training, resume=resume, progress=bar)
     log(f"checkpoint: {out}")
+    if broken := broken_samples(out):
+        n = len(training.split.samples)
+        log(f"{len(broken)} of {n} samples could not be decoded and were left out: {out / 'log.jsonl'} names them")
     if training.recipe.epochs:
         log(f"curve: {out / 'curve.png'}")
 

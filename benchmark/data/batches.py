@@ -25,6 +25,8 @@ Failure = AvbenchError
 
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
+Made_co = TypeVar("Made_co", covariant=True)
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 """The part of a picture that is all of it."""
@@ -44,6 +46,8 @@ class RawBatch:
         places: the part of its picture that each image is, as fractions of the frame; a crop in training.
         partner: pictures and sounds of other samples that resemble these, row by row; in training alone. Its indices
             and ids are those of the pictures.
+        broken: in training, ids of samples that could not be decoded, and why. For each of them the batch is one
+            shorter: nothing takes its place, so that later batches stay what they are.
     """
 
     indices: list[int]
@@ -54,6 +58,7 @@ class RawBatch:
     objects: list[tuple[Box, ...]] | None = None
     places: list[Box] = field(default_factory=list)
     partner: RawBatch | None = None
+    broken: tuple[tuple[str, str], ...] = ()
 
     def tensors(self) -> list[Tensor]:
         """The image and the waveforms, as far as there are any, and those of the partners."""
@@ -93,10 +98,18 @@ class Decoded:
         return self.rate, 0 if self.partner is None else self.partner.rate
 
 
-class Decoder(Protocol):
+@dataclass(frozen=True)
+class Broken:
+    """A sample that cannot be decoded, by its id, and why, where the others are to go on without it."""
+
+    id: str
+    reason: str
+
+
+class Decoder(Protocol[Made_co]):
     """What a worker process runs; it has to be picklable."""
 
-    def __getitem__(self, key: int) -> Decoded | Failure:
+    def __getitem__(self, key: int) -> Made_co:
         """The sample that ``key`` stands for."""
 
     def __len__(self) -> int:
@@ -130,13 +143,17 @@ def present(place: Place | None, sample: Sample) -> Place:
 
 
 def stream(
-    decoder: Decoder, batches: Sequence[Sequence[int]], *, workers: int, device: torch.device
+    decoder: Decoder[Decoded | Broken | Failure],
+    batches: Sequence[Sequence[int]],
+    *,
+    workers: int,
+    device: torch.device,
 ) -> Iterator[RawBatch]:
     """Decode the keys of ``batches`` in order and bring them to ``device``.
 
     Raises:
-        AvbenchError: for the first batch that holds a sample which cannot be decoded, after those before it were
-            yielded, or if a worker process dies.
+        AvbenchError: for the first batch that holds a failure, after those before it were yielded, or if a worker
+            process dies.
     """
     pin = device.type == "cuda"
     with closing(in_workers(decoder, batches, workers=workers, gather=collate, pin=pin)) as collated:
@@ -146,13 +163,20 @@ def stream(
             yield item
 
 
-def collate(items: list[Decoded | Failure]) -> list[RawBatch | Failure]:
-    """Stack samples, splitting wherever the sampling rate changes; one failure takes the place of all."""
+def collate(items: list[Decoded | Broken | Failure]) -> list[RawBatch | Failure]:
+    """Stack samples, splitting wherever the sampling rate changes.
+
+    One failure takes the place of all. Broken samples are left out and named by the first batch, which is empty where
+    there is no other sample.
+    """
     for item in items:
         if isinstance(item, Failure):
             return [item]
     good = [item for item in items if isinstance(item, Decoded)]
-    return [_stack(list(group)) for _, group in groupby(good, key=lambda item: item.rates)]
+    stacked = [_stack(list(group)) for _, group in groupby(good, key=lambda item: item.rates)]
+    first, *others = stacked or [RawBatch([], [], None)]
+    broken = tuple((item.id, item.reason) for item in items if isinstance(item, Broken))
+    return [replace(first, broken=broken), *others]
 
 
 def _stack(items: list[Decoded]) -> RawBatch:
@@ -172,11 +196,11 @@ def _stack(items: list[Decoded]) -> RawBatch:
 
 
 def in_workers(
-    decoder: Decoder,
+    decoder: Decoder[Made],
     batches: Sequence[Sequence[int]],
     *,
     workers: int,
-    gather: Callable[[list[Decoded | Failure]], list[Item]],
+    gather: Callable[[list[Made]], list[Item]],
     pin: bool = False,
 ) -> Generator[Item | Failure, None, None]:
     """Decode ``batches`` of keys in order, ``gather`` each where it was decoded, and hand on what came out.

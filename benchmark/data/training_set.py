@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import closing
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from avbench.data.batches import Decoded, RawBatch, in_workers, present, stream
+from avbench.data.batches import Broken, Decoded, Failure, RawBatch, in_workers, present, stream
 from avbench.data.decoding import (
     AUDIO_RATE,
     Pixels,
@@ -22,15 +24,28 @@ from avbench.data.decoding import (
     decode_image_short_side,
     random_crop,
 )
-from avbench.data.splits import Split
+from avbench.data.places import Packed
+from avbench.data.sharding import ALONE, Shard, batches_of
+from avbench.data.splits import Sample, Split
 from avbench.errors import AvbenchError, UsageError
 from avbench.types import Window
 
 FILL_BATCH = 32
 """Samples decoded at a time while the cache is filled; the first of them tell whether the set will fit."""
 
+MOST_BROKEN = 0.01
+"""Share of a list's samples that may be broken before a training fails."""
+
+SHOWN = 3
+"""Broken samples that an error names."""
+
 ORDER, CROP, SHIFT, PARTNER, PARTNER_CROP = range(5)
 """Which of an epoch's random numbers are drawn."""
+
+Half = TypeVar("Half")
+Given = ParamSpec("Given")
+Sound = tuple[dict[Window, Waveform], int]
+"""What is heard of a clip, and its rate in Hz."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +59,24 @@ class TrainingOptions:
             it changes.
         cache_bytes: memory in which decoded pictures and cut waveforms are kept for later epochs, used only where
             the whole set fits.
+        shard: this process's part of each batch.
     """
 
     crop: bool = True
     audio_rate: int | None = AUDIO_RATE
     cache_bytes: int = 0
+    shard: Shard = ALONE
 
 
 DEFAULTS = TrainingOptions()
+
+
+class BrokenSampleError(AvbenchError):
+    """A sample that cannot be decoded: ``sample`` is its id, the message says why."""
+
+    def __init__(self, sample: str, reason: str) -> None:
+        super().__init__(reason)
+        self.sample = sample
 
 
 @dataclass(frozen=True)
@@ -82,13 +107,25 @@ class TrainingSet:
         windows: the parts of each clip that the front-ends want, cut as in testing, or at random.
         seed: of crops, cuts, partners and order; they depend on it, the epoch and the sample's index alone.
         options: see :class:`TrainingOptions`.
+        neighbours: where given, each pair has a ``partner`` whose picture and sound are drawn from them.
+
+    Attributes:
+        broken: why, by id, samples that were met could not be decoded.
     """
 
     def __init__(
-        self, split: Split, windows: Collection[Window], *, seed: int, options: TrainingOptions = DEFAULTS
+        self,
+        split: Split,
+        windows: Collection[Window],
+        *,
+        seed: int,
+        options: TrainingOptions = DEFAULTS,
+        neighbours: Neighbours | None = None,
     ) -> None:
-        self.samples, self.windows, self.seed, self.options = split.samples, tuple(windows), seed, options
-        self._cache: list[Decoded] = []
+        self.split, self.samples, self.windows = split, split.samples, tuple(windows)
+        self.seed, self.options, self.neighbours = seed, options, neighbours
+        self.broken: dict[str, str] = {}
+        self._cache: list[_Halves] = []
         self._cacheable = options.cache_bytes > 0
 
     def __len__(self) -> int:
@@ -106,9 +143,9 @@ class TrainingSet:
         those at random, as its own ``partner``.
 
         Raises:
-            AvbenchError: if it cannot be decoded.
+            BrokenSampleError: if it, or what it brings, cannot be decoded.
         """
-        whole = self._cache[index] if self.cached else self.whole(index)
+        whole = Decoded(index, self.samples[index], self._picture(index), *self._sound(index, self.windows))
         if partners is not None:
             whole = replace(whole, partner=self._partner(*partners, chance=[self.seed, epoch, PARTNER_CROP, index]))
         if any(w.anchor == "random" for w in whole.waveforms):
@@ -116,35 +153,35 @@ class TrainingSet:
             whole = replace(whole, waveforms={w: _shifted(x, whole.rate, w, rng) for w, x in whole.waveforms.items()})
         return self._cropped(whole, [self.seed, epoch, CROP, index])
 
-    def whole(self, index: int) -> Decoded:
+    def halves(self, index: int) -> _Halves:
         """The pair ``index`` before its chances: shorter side 246, or squashed where nothing is cropped.
 
         In place of a window at random stands the whole clip.
-
-        Raises:
-            AvbenchError: if it cannot be decoded.
         """
-        return Decoded(index, self.samples[index], self._picture(index), *self._sound(index, self.windows))
+        return _Halves(_or_broken(self._picture, index), _or_broken(self._sound, index, self.windows))
 
     def _partner(self, seen: int, heard: int, *, chance: list[int]) -> Decoded:
-        fixed = [w for w in self.windows if w.anchor != "random"]
-        if self.cached:
-            image, source = self._cache[seen].image, self._cache[heard]
-            sounds, rate = {w: source.waveforms[w] for w in fixed}, source.rate
-        else:
-            image, (sounds, rate) = self._picture(seen), self._sound(heard, fixed)
-        return self._cropped(Decoded(seen, self.samples[seen], image, sounds, rate), chance)
+        sound = self._sound(heard, [w for w in self.windows if w.anchor != "random"])
+        return self._cropped(Decoded(seen, self.samples[seen], self._picture(seen), *sound), chance)
 
     def _picture(self, index: int) -> Pixels:
+        if self.cached:
+            return _given(self._cache[index].image)
         sample = self.samples[index]
         decode = decode_image_short_side if self.options.crop else decode_image
-        return decode(present(sample.image, sample))
+        with _named(sample):
+            return decode(present(sample.image, sample))
 
-    def _sound(self, index: int, windows: Collection[Window]) -> tuple[dict[Window, Waveform], int]:
+    def _sound(self, index: int, windows: Collection[Window]) -> Sound:
+        """In place of a window at random stands the whole clip."""
         if not windows:
             return {}, 0
+        if self.cached:
+            sounds, rate = _given(self._cache[index].sound)
+            return {w: sounds[w] for w in windows}, rate
         sample = self.samples[index]
-        samples, rate = decode_audio(present(sample.audio, sample), rate=self.options.audio_rate)
+        with _named(sample):
+            samples, rate = decode_audio(present(sample.audio, sample), rate=self.options.audio_rate)
         return {w: samples if w.anchor == "random" else cut(samples, rate, w) for w in windows}, rate
 
     def _cropped(self, whole: Decoded, chance: list[int]) -> Decoded:
@@ -158,11 +195,21 @@ class TrainingSet:
         order: list[int] = np.random.default_rng([self.seed, epoch, ORDER]).permutation(len(self)).tolist()
         return order
 
+    def note(self, sample: str, reason: str) -> None:
+        """Count a sample that is broken, once however often it is met.
+
+        Raises:
+            AvbenchError: where more than 1 % of the list are.
+        """
+        self.broken.setdefault(sample, reason)
+        if len(self.broken) > MOST_BROKEN * len(self):
+            raise AvbenchError(_complaint(self.split, self.broken))
+
     def fill(self, *, workers: int) -> bool:
         """Decode all pairs into memory, once, if they fit into ``options.cache_bytes``; whether they lie there.
 
         Raises:
-            AvbenchError: for the first pair that cannot be decoded.
+            AvbenchError: where more than 1 % of the pairs cannot be decoded.
         """
         if self._cacheable and not self.cached:
             keys = range(len(self))
@@ -171,14 +218,16 @@ class TrainingSet:
                 self._fill(items)
         return self.cached
 
-    def _fill(self, items: Iterator[Decoded | AvbenchError]) -> None:
-        cache: list[Decoded] = []
+    def _fill(self, items: Iterator[_Halves | Failure]) -> None:
+        cache: list[_Halves] = []
         size = 0
         for item in items:
-            if isinstance(item, AvbenchError):
+            if isinstance(item, Failure):
                 raise item
-            cache.append(_own(item))
-            size += _bytes(item)
+            for problem in item.broken:
+                self.note(problem.id, problem.reason)
+            cache.append(item.own())
+            size += item.nbytes
             if len(cache) % FILL_BATCH == 0 and size / len(cache) * len(self) > self.options.cache_bytes:
                 self._cacheable = False
                 return
@@ -190,38 +239,74 @@ def iterate_training(
     *,
     epoch: int,
     batch_size: int,
+    start: int = 0,
     workers: int = 0,
     device: torch.device | str = "cpu",
-    neighbours: Neighbours | None = None,
 ) -> Iterator[RawBatch]:
-    """One epoch of shuffled batches, the remainder dropped.
+    """One epoch of shuffled batches, the remainder dropped; this process's part of each, of ``options.shard``.
+
+    Order and chances depend on seed and epoch alone, so that batch ``k`` is the same, bit for bit, whatever the
+    workers and the cache, and wherever the epoch was begun; together the parts of all processes are the same, whatever
+    their number. A sample that cannot be decoded, or whose partner cannot, is left out: its batch is one shorter, down
+    to an empty one, and says so in ``broken``. Nothing is put in its place.
 
     Args:
         training_set: with a cache that is allowed and big enough, the first call decodes everything into it, and
             batches then come from memory without workers.
         epoch: counted from 0.
-        batch_size: pairs in each batch.
+        batch_size: pairs in each batch of all processes together.
+        start: batches of the epoch that are passed over, without a file being opened.
         workers: decoding processes; 0 decodes in this one.
         device: as for :func:`avbench.data.loader.iterate_batches`.
-        neighbours: where given, each batch has a ``partner`` with samples drawn from them.
 
     Raises:
-        UsageError: for a batch size above the number of pairs, which would leave no batch at all.
-        AvbenchError: for a pair that cannot be decoded.
+        UsageError: for a batch size above the number of pairs, which would leave no batch at all, or below that of
+            processes; for a start behind the epoch's end; for a split without media.
+        AvbenchError: where more than 1 % of the list are broken, in as far as this process met them, or if a worker
+            process dies.
     """
-    n = len(training_set)
-    if not 0 < batch_size <= n:
-        raise UsageError(f"a batch of {batch_size} cannot be drawn from {n} pairs: choose a batch size of 1 to {n}")
+    batches = batches_of(training_set.order(epoch), batch_size, training_set.options.shard)
+    if not 0 <= start <= len(batches):
+        raise UsageError(f"an epoch of {len(batches)} batches cannot begin at batch {start}: begin at 0 to its end")
     if training_set.fill(workers=workers):
         workers = 0
-    order = training_set.order(epoch)
-    batches = [order[i : i + batch_size] for i in range(0, n - batch_size + 1, batch_size)]
-    partners = None if neighbours is None else neighbours.partners(seed=training_set.seed, epoch=epoch)
-    return stream(_Epoch(training_set, epoch, partners), batches, workers=workers, device=torch.device(device))
+    made = stream(_Epoch(training_set, epoch), batches[start:], workers=workers, device=torch.device(device))
+    return _counted(training_set, made)
+
+
+def _counted(training_set: TrainingSet, batches: Iterator[RawBatch]) -> Generator[RawBatch, None, None]:
+    for batch in batches:
+        for sample, reason in batch.broken:
+            training_set.note(sample, reason)
+        yield batch
+
+
+@dataclass
+class _Halves:
+    """A pair before its chances, each half decoded, or what is broken in its place."""
+
+    image: Pixels | Broken
+    sound: Sound | Broken
+
+    @property
+    def broken(self) -> list[Broken]:
+        return [half for half in (self.image, self.sound) if isinstance(half, Broken)]
+
+    @property
+    def nbytes(self) -> int:
+        sounds = {} if isinstance(self.sound, Broken) else self.sound[0]
+        return sum(w.nbytes for w in sounds.values()) + (0 if isinstance(self.image, Broken) else self.image.nbytes)
+
+    def own(self) -> _Halves:
+        """With waveforms that are no views, which would keep whole clips in memory."""
+        if isinstance(self.sound, Broken):
+            return self
+        sounds, rate = self.sound
+        return replace(self, sound=({window: samples.copy() for window, samples in sounds.items()}, rate))
 
 
 class _Whole:
-    """Pairs before the crop, for the cache."""
+    """Pairs before their chances, for the cache."""
 
     def __init__(self, pairs: TrainingSet) -> None:
         self.pairs = pairs
@@ -229,23 +314,29 @@ class _Whole:
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> Decoded | AvbenchError:
+    def __getitem__(self, index: int) -> _Halves | Failure:
         try:
-            return self.pairs.whole(index)
+            return self.pairs.halves(index)
         except AvbenchError as problem:
             return problem
 
 
-class _Epoch(_Whole):
+class _Epoch:
     """Pairs as they are in one epoch."""
 
-    def __init__(self, pairs: TrainingSet, epoch: int, partners: NDArray[np.int32] | None) -> None:
-        super().__init__(pairs)
-        self.epoch, self.partners = epoch, partners
+    def __init__(self, pairs: TrainingSet, epoch: int) -> None:
+        self.pairs, self.epoch = pairs, epoch
+        near = pairs.neighbours
+        self.partners = None if near is None else near.partners(seed=pairs.seed, epoch=epoch)
 
-    def __getitem__(self, index: int) -> Decoded | AvbenchError:
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Decoded | Broken | Failure:
         try:
             return self.pairs.pair(index, epoch=self.epoch, partners=self._partners(index))
+        except BrokenSampleError as problem:
+            return Broken(problem.sample, str(problem))
         except AvbenchError as problem:
             return problem
 
@@ -256,14 +347,46 @@ class _Epoch(_Whole):
         return seen, heard
 
 
+@contextmanager
+def _named(sample: Sample) -> Iterator[None]:
+    """Says whose file is broken; a request that is wrong stays what it is."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except AvbenchError as problem:
+        raise BrokenSampleError(sample.id, str(problem)) from problem
+
+
+def _or_broken(decode: Callable[Given, Half], *given: Given.args, **options: Given.kwargs) -> Half | Broken:
+    try:
+        return decode(*given, **options)
+    except BrokenSampleError as problem:
+        return Broken(problem.sample, str(problem))
+
+
+def _given(half: Half | Broken) -> Half:
+    if isinstance(half, Broken):
+        raise BrokenSampleError(half.id, half.reason)
+    return half
+
+
+def _complaint(split: Split, broken: dict[str, str]) -> str:
+    first = list(broken)[:SHOWN]
+    named = ", ".join(first) + (", ..." if len(broken) > SHOWN else "")
+    folders = {str(folder) for sample in split.samples if sample.id in first for folder in _folders(sample)}
+    return (
+        f"{len(broken)} of {len(split.samples)} samples of {split.name} cannot be decoded, more than "
+        f"{MOST_BROKEN:.0%} ({named}; {broken[first[0]]}): mend {' and '.join(sorted(folders))}, or take these samples "
+        "off the list"
+    )
+
+
+def _folders(sample: Sample) -> Iterator[Path]:
+    for place in (sample.image, sample.audio):
+        if place is not None:
+            yield (place.shard if isinstance(place, Packed) else place).parent
+
+
 def _shifted(samples: Waveform, rate: int, window: Window, rng: np.random.Generator) -> Waveform:
     return cut_at_random(samples, rate, window, rng=rng) if window.anchor == "random" else samples
-
-
-def _own(item: Decoded) -> Decoded:
-    """With waveforms that are no views, which would keep whole clips in memory."""
-    return replace(item, waveforms={window: samples.copy() for window, samples in item.waveforms.items()})
-
-
-def _bytes(item: Decoded) -> int:
-    return sum(w.nbytes for w in item.waveforms.values()) + (0 if item.image is None else item.image.nbytes)

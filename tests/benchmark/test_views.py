@@ -50,9 +50,8 @@ def split(tmp_path: Path) -> Split:
 
 
 def epoch_of(split, *, epoch=0, workers=0, neighbours=NEIGHBOURS, windows=(WINDOW, ANYWHERE), seed=0, **options):
-    pairs = TrainingSet(split, windows, seed=seed, options=TrainingOptions(**options))
-    made = iterate_training(pairs, epoch=epoch, batch_size=4, workers=workers, neighbours=neighbours)
-    return list(made)
+    pairs = TrainingSet(split, windows, seed=seed, options=TrainingOptions(**options), neighbours=neighbours)
+    return list(iterate_training(pairs, epoch=epoch, batch_size=4, workers=workers))
 
 
 def assert_same(one, two):
@@ -72,9 +71,10 @@ def test_workers_and_cache_change_nothing(split, crop):
 
 
 def test_later_epochs_from_the_cache_are_the_same(split):
-    kept = TrainingSet(split, (WINDOW, ANYWHERE), seed=0, options=TrainingOptions(cache_bytes=PLENTY))
+    options = TrainingOptions(cache_bytes=PLENTY)
+    kept = TrainingSet(split, (WINDOW, ANYWHERE), seed=0, options=options, neighbours=NEIGHBOURS)
     for epoch in (2, 0, 2):
-        found = list(iterate_training(kept, epoch=epoch, batch_size=4, neighbours=NEIGHBOURS))
+        found = list(iterate_training(kept, epoch=epoch, batch_size=4))
         assert_same(found, epoch_of(split, epoch=epoch))
     assert kept.cached
 
