@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from avbench.data.annotations import Annotation, Source, file_hash, read_annotations, read_negatives
 from avbench.data.layouts import MediaFolders, MediaIndex, index_media
-from avbench.data.places import Place
+from avbench.data.places import MediaNames, Place
 from avbench.data.user_sets import is_user_set, read_user_set
 from avbench.errors import AvbenchError, UsageError, unknown_name
 from avbench.types import Box
@@ -45,6 +45,7 @@ class Sample:
         mixed: a second sound that is added to ``audio``, sample by sample and without a weight.
         consensus: True where the boxes are those of several annotators: a pixel in one of them weighs a half, in two
             or more it weighs 1.
+        names: by which the media are looked up.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Sample:
     doubtful: bool = False
     mixed: Place | None = None
     consensus: bool = False
+    names: MediaNames = MediaNames()
 
 
 @dataclass(frozen=True)
@@ -262,4 +264,5 @@ def _sample(a: Annotation, media: MediaIndex | None) -> Sample:
         doubtful=a.doubtful,
         mixed=None if media is None or a.mixed is None else media.sound(a.mixed),
         consensus=a.consensus,
+        names=MediaNames(a.image, a.audio, a.mixed, a.mask or a.id),
     )
