@@ -8,16 +8,14 @@ sets of SLAVC add a list of negatives in CSV.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from avbench.data.readers_strict import csv_rows, file_name, four_numbers, json_entries, kind, read_bytes, text
 from avbench.errors import AvbenchError, unknown_name
 from avbench.types import Box
 
@@ -25,7 +23,6 @@ KEYS = ("file", "class", "bbox", "image", "audio", "sounding", "objects")
 REQUIRED = KEYS[:3]
 OBJECT_KEYS = ("class", "bbox", "sounding")
 NEGATIVE = ("image", "audio", "non-sounding")
-LARGEST = 1e300
 
 
 @dataclass(frozen=True)
@@ -79,15 +76,11 @@ def read_annotations(path: Path, *, official: str | None = None) -> list[Annotat
         AvbenchError: naming the file and the entry, for anything that is not the form above, a duplicate id, or an
             id that is no plain file name.
     """
-    content = _read(path)
-    entries = _parse(path, content)
+    content = read_bytes(path)
+    entries = json_entries(path, content)
     lenient = official is not None and hashlib.sha256(content).hexdigest() == official
     annotations = [_annotation(f"{path}, entry {i}", entry, lenient) for i, entry in enumerate(entries)]
-    seen: set[str] = set()
-    for i, annotation in enumerate(annotations):
-        if annotation.id in seen:
-            raise AvbenchError(f"{path}, entry {i}: the id {annotation.id!r} stands there twice: keep one entry per id")
-        seen.add(annotation.id)
+    require_distinct(path, [a.id for a in annotations])
     return annotations
 
 
@@ -103,10 +96,7 @@ def read_negatives(path: Path, classes: Mapping[str, str | None]) -> list[Annota
         AvbenchError: naming the file and the row, for anything that is not the form above, or a row that stands there
             twice.
     """
-    try:
-        rows = list(csv.reader(StringIO(_read(path).decode(), newline=""), strict=True))
-    except (ValueError, csv.Error) as problem:
-        raise AvbenchError(f"{path} is not CSV or is cut off ({problem}): fetch the file again") from problem
+    rows = csv_rows(path)
     begin = 1 if rows and len(rows[0]) == len(NEGATIVE) and rows[0][-1] != NEGATIVE[-1] else 0
     if not rows[begin:]:
         raise AvbenchError(f"{path} holds no row of {','.join(NEGATIVE)}: fetch the file again")
@@ -119,41 +109,24 @@ def read_negatives(path: Path, classes: Mapping[str, str | None]) -> list[Annota
     return list(negatives.values())
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of the bytes of ``path``.
+def require_distinct(path: Path, ids: Sequence[str]) -> None:
+    """Refuse entries of one id.
 
     Raises:
-        AvbenchError: if it cannot be read.
+        AvbenchError: naming the first entry, counted from 0, whose id an earlier one has.
     """
-    return hashlib.sha256(_read(path)).hexdigest()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as problem:
-        raise AvbenchError(f"expected an annotation file at {path}: {problem.strerror}") from problem
-
-
-def _parse(path: Path, content: bytes) -> list[Any]:
-    try:
-        entries = json.loads(content)
-    except (ValueError, RecursionError) as problem:
-        raise AvbenchError(
-            f"{path} is not JSON or is cut off ({problem}): expected a list of entries, fetch the file again"
-        ) from problem
-    if not isinstance(entries, list):
-        raise AvbenchError(f"{path} holds {_kind(entries)} where a list of entries is expected: see the VGG-SS form")
-    if not entries:
-        raise AvbenchError(f"{path} holds an empty list: expected at least one entry")
-    return entries
+    seen: set[str] = set()
+    for i, name in enumerate(ids):
+        if name in seen:
+            raise AvbenchError(f"{path}, entry {i}: the id {name!r} stands there twice: keep one entry per id")
+        seen.add(name)
 
 
 def _annotation(where: str, entry: Any, lenient: bool) -> Annotation:
     if not isinstance(entry, dict):
-        raise AvbenchError(f"{where}: expected an object with the keys {', '.join(REQUIRED)}, got {_kind(entry)}")
+        raise AvbenchError(f"{where}: expected an object with the keys {', '.join(REQUIRED)}, got {kind(entry)}")
     _check_keys(where, entry, KEYS, REQUIRED)
-    name = _file_name(where, "file", entry["file"])
+    name = file_name(where, "file", entry["file"])
     sounding = _flag(where, entry.get("sounding", True))
     boxes = tuple(_box(where, box, lenient) for box in _list(where, "bbox", entry["bbox"]))
     if boxes and not sounding:
@@ -163,10 +136,10 @@ def _annotation(where: str, entry: Any, lenient: bool) -> Annotation:
     things = _objects(where, entry["objects"]) if "objects" in entry else None
     return Annotation(
         id=name,
-        label=_text(where, "class", entry["class"]),
+        label=text(where, "class", entry["class"]),
         boxes=boxes,
-        image=_file_name(where, "image", entry.get("image", name)),
-        audio=_file_name(where, "audio", entry.get("audio", name)),
+        image=file_name(where, "image", entry.get("image", name)),
+        audio=file_name(where, "audio", entry.get("audio", name)),
         sounding=sounding,
         objects=None if things is None else tuple(box for thing, _ in things for box in thing.boxes),
         sources=tuple(thing for thing, sounds in things or () if sounds),
@@ -177,7 +150,7 @@ def _annotation(where: str, entry: Any, lenient: bool) -> Annotation:
 def _negative(where: str, row: list[str], classes: Mapping[str, str | None]) -> Annotation:
     if len(row) != len(NEGATIVE) or row[-1] != NEGATIVE[-1]:
         raise AvbenchError(f"{where}: expected {','.join(NEGATIVE)}, got {','.join(row)!r}: fetch the file again")
-    image, audio = (_file_name(where, key, name) for key, name in zip(NEGATIVE[:2], row[:2], strict=True))
+    image, audio = (file_name(where, key, name) for key, name in zip(NEGATIVE[:2], row[:2], strict=True))
     seen = classes.get(image)
     return Annotation(
         id=f"{image}+{audio}",
@@ -196,9 +169,9 @@ def _objects(where: str, value: Any) -> list[tuple[Source, bool]]:
     for i, item in enumerate(_list(where, "objects", value)):
         here = f"{where}, object {i}"
         if not isinstance(item, dict):
-            raise AvbenchError(f"{here}: expected an object with the keys {', '.join(OBJECT_KEYS)}, got {_kind(item)}")
+            raise AvbenchError(f"{here}: expected an object with the keys {', '.join(OBJECT_KEYS)}, got {kind(item)}")
         _check_keys(here, item, OBJECT_KEYS, OBJECT_KEYS)
-        thing = Source(_text(here, "class", item["class"]), (_box(here, item["bbox"], False),))
+        thing = Source(text(here, "class", item["class"]), (_box(here, item["bbox"], False),))
         things.append((thing, _flag(here, item["sounding"])))
     return things
 
@@ -213,21 +186,6 @@ def _check_keys(where: str, entry: dict[str, Any], known: Sequence[str], require
             raise AvbenchError(f"{where}: {problem}")
 
 
-def _file_name(where: str, key: str, value: Any) -> str:
-    name = _text(where, key, value)
-    if name in {".", ".."} or any(c in name for c in "/\\\0"):
-        raise AvbenchError(
-            f"{where}: {key} {name!r} is no plain file name: give the name without folder and suffix, no '/' or '..'"
-        )
-    return name
-
-
-def _text(where: str, key: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise AvbenchError(f"{where}: expected a text under {key!r}, got {value!r}: put names in quotes")
-    return value
-
-
 def _flag(where: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise AvbenchError(f"{where}: 'sounding' is true or false, got {value!r}")
@@ -236,18 +194,15 @@ def _flag(where: str, value: Any) -> bool:
 
 def _list(where: str, key: str, value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise AvbenchError(f"{where}: expected a list under {key!r}, got {_kind(value)}")
+        raise AvbenchError(f"{where}: expected a list under {key!r}, got {kind(value)}")
     return value
 
 
 def _box(where: str, value: Any, lenient: bool) -> Box:
-    numeric = isinstance(value, list) and all(type(v) in {int, float} for v in value)
-    if not numeric or len(value) != 4:
-        raise AvbenchError(f"{where}: a box is four numbers [x0, y0, x1, y1], got {value!r}")
-    x0, y0, x1, y1 = (math.inf if abs(v) >= LARGEST else float(v) for v in value)  # JSON integers know no limit
+    box = four_numbers(where, value)
     if not lenient:
-        _check_box(where, (x0, y0, x1, y1))
-    return x0, y0, x1, y1
+        _check_box(where, box)
+    return box
 
 
 def _check_box(where: str, box: Box) -> None:
@@ -259,8 +214,3 @@ def _check_box(where: str, box: Box) -> None:
         raise AvbenchError(
             f"{where}: the box {list(box)} has no area: corners go [x0, y0, x1, y1] with x0 < x1, y0 < y1"
         )
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object (dict)", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")

@@ -13,9 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from avbench.data.annotations import Annotation, Source, file_hash, read_annotations, read_negatives
+from avbench.data.annotations import Annotation, Source, read_annotations, read_negatives
 from avbench.data.layouts import MediaFolders, MediaIndex, index_media
-from avbench.data.places import MediaNames, Place
+from avbench.data.places import NO_NAMES, MediaNames, Place
+from avbench.data.readers_strict import file_hash
 from avbench.data.user_sets import is_user_set, read_user_set
 from avbench.errors import AvbenchError, UsageError, unknown_name
 from avbench.types import Box
@@ -61,7 +62,7 @@ class Sample:
     doubtful: bool = False
     mixed: Place | None = None
     consensus: bool = False
-    names: MediaNames = MediaNames()
+    names: MediaNames = NO_NAMES
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from avbench.data.annotations import Annotation, Source, file_hash, read_annotations, read_negatives
+from avbench.data.annotations import Annotation, Source, read_annotations, read_negatives
+from avbench.data.readers_strict import file_hash
 from avbench.errors import AvbenchError
 
 GOOD = {"file": "-0BIyqJj9ZU_000030", "class": "female speech, woman speaking", "bbox": [[0.25, 0, 1, 0.5]]}
