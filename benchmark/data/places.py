@@ -56,3 +56,7 @@ class MediaNames(NamedTuple):
     audio: str = ""
     mixed: str | None = None
     mask: str = ""
+
+
+NO_NAMES = MediaNames()
+"""Of a sample that was made without an index of media."""
