@@ -25,7 +25,7 @@ def main(given: Sequence[str]) -> int:
         json.dump([_as_json(each) for each in found], sys.stdout, indent=1)
         print()
         return 0
-    rows = [("data set", "to test on", "licence", "what it is"), *map(_row, found)]
+    rows = [("data set", "samples", "licence", "what it is"), *map(_row, found)]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         print("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]]))
