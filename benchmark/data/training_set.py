@@ -19,9 +19,9 @@ from avbench.data.decoding import (
     Waveform,
     cut,
     cut_at_random,
-    decode_audio,
     decode_image,
     decode_image_short_side,
+    decode_sounds,
     random_crop,
 )
 from avbench.data.places import Packed
@@ -181,8 +181,10 @@ class TrainingSet:
             return {w: sounds[w] for w in windows}, rate
         sample = self.samples[index]
         with _named(sample):
-            samples, rate = decode_audio(present(sample.audio, sample), rate=self.options.audio_rate)
-        return {w: samples if w.anchor == "random" else cut(samples, rate, w) for w in windows}, rate
+            ways = {w.channels for w in windows}
+            sounds, rate = decode_sounds(present(sample.audio, sample), ways, rate=self.options.audio_rate)
+        heard = {w: sounds[w.channels] for w in windows}
+        return {w: x if w.anchor == "random" else cut(x, rate, w) for w, x in heard.items()}, rate
 
     def _cropped(self, whole: Decoded, chance: list[int]) -> Decoded:
         if not self.options.crop or whole.image is None:
@@ -274,11 +276,12 @@ def iterate_training(
     return _counted(training_set, made)
 
 
-def _counted(training_set: TrainingSet, batches: Iterator[RawBatch]) -> Generator[RawBatch, None, None]:
-    for batch in batches:
-        for sample, reason in batch.broken:
-            training_set.note(sample, reason)
-        yield batch
+def _counted(training_set: TrainingSet, batches: Generator[RawBatch, None, None]) -> Generator[RawBatch, None, None]:
+    with closing(batches):
+        for batch in batches:
+            for sample, reason in batch.broken:
+                training_set.note(sample, reason)
+            yield batch
 
 
 @dataclass
