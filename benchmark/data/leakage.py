@@ -79,32 +79,44 @@ def kind_of(split: Split) -> Kind:
     return counts.most_common(1)[0][0] if counts else "own"
 
 
-def comparable(train: Split, test: Split) -> bool:
-    """Whether the names of both mean the same, so that an overlap can be told."""
-    return kind_of(train) == kind_of(test)
+class TrainingClips:
+    """The clips and videos of a training list, taken apart once to be compared with many test splits."""
+
+    def __init__(self, split: Split) -> None:
+        """Read the names of ``split``; no media are looked at."""
+        self.name, self.n, self.kind = split.name, len(split.samples), kind_of(split)
+        self.clips = {clip_of(name) for sample in split.samples for name in _names(sample)}
+        self.videos = {video_of(clip) for clip in self.clips}
+
+    def comparable(self, test: Split) -> bool:
+        """Whether the names of both mean the same, so that an overlap can be told."""
+        return self.kind == kind_of(test)
+
+    def overlap(self, test: Split) -> Overlap:
+        """What ``test`` shares with the list."""
+        tested = {video_of(name) for sample in test.samples for name in _names(sample)}
+        return Overlap(
+            train=self.name,
+            test=test.name,
+            n_train=self.n,
+            n_test=len(test.samples),
+            ids=tuple(s.id for s in test.samples if not self.clips.isdisjoint(map(clip_of, _names(s)))),
+            pictures=_count(self.clips, (s.names.image or s.id for s in test.samples)),
+            sounds=_count(self.clips, (s.names.audio or s.id for s in test.samples)),
+            videos=tuple(s.id for s in test.samples if not self.videos.isdisjoint(map(video_of, _names(s)))),
+            test_videos=len(tested),
+            shared_videos=len(tested & self.videos),
+        )
 
 
 def overlap(train: Split, test: Split) -> Overlap:
     """Compare the whole lists; no media are looked at.
 
     Names are those of the media: VGGSound clips in milliseconds are the same as those in seconds. Where names are a
-    split's own, a video is a clip. Splits that are not :func:`comparable` share nothing by name, which says nothing.
+    split's own, a video is a clip. Splits that are not :meth:`TrainingClips.comparable` share nothing by name, which
+    says nothing.
     """
-    clips = {clip_of(name) for sample in train.samples for name in _names(sample)}
-    videos = {video_of(clip) for clip in clips}
-    tested = {video_of(name) for sample in test.samples for name in _names(sample)}
-    return Overlap(
-        train=train.name,
-        test=test.name,
-        n_train=len(train.samples),
-        n_test=len(test.samples),
-        ids=tuple(s.id for s in test.samples if any(clip_of(name) in clips for name in _names(s))),
-        pictures=_count(clips, (s.names.image or s.id for s in test.samples)),
-        sounds=_count(clips, (s.names.audio or s.id for s in test.samples)),
-        videos=tuple(s.id for s in test.samples if any(video_of(name) in videos for name in _names(s))),
-        test_videos=len(tested),
-        shared_videos=len(tested & videos),
-    )
+    return TrainingClips(train).overlap(test)
 
 
 def _count(clips: set[str], names: Iterable[str]) -> int:
