@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from avbench.data.annotations import Annotation, Source, read_annotations, read_negatives
+from avbench.data.annotations import Annotation, Source, read_annotations
 from avbench.data.layouts import MediaFolders, MediaIndex, index_media
 from avbench.data.places import NO_NAMES, MediaNames, Place
-from avbench.data.readers_strict import file_hash
+from avbench.data.readers import READERS, Wanted, find_official, read_all_boxes, where_to_get, xml_files
 from avbench.data.user_sets import is_user_set, read_user_set
 from avbench.errors import AvbenchError, UsageError, unknown_name
+from avbench.store import metadata_folder
 from avbench.types import Box
 
 Progress = Callable[[int, int], None]
@@ -67,7 +68,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """What is known of a built-in split without reading its annotations."""
+    """What is known of a built-in split without reading its annotations.
+
+    Attributes:
+        kind: how its files are read, ``demo`` where it is drawn.
+        sha256: that :attr:`Split.sha256` has to have, but for boxes that lie beside the media; empty where nobody had
+            the official file at hand.
+        files: the official files that it is made of, by role.
+    """
 
     name: str
     title: str
@@ -75,6 +83,9 @@ class SplitSummary:
     n: int
     sha256: str
     source: str
+    family: str = ""
+    purpose: Purpose = "test"
+    files: Mapping[str, Wanted] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,7 +126,15 @@ def split_summary(name: str) -> SplitSummary:
     """
     values = _definition(name)
     return SplitSummary(
-        name, values["title"], values["kind"], values["n"], values["sha256"], values.get("source", DEMO_SOURCE)
+        name=name,
+        title=values["title"],
+        kind=values["kind"],
+        n=values["n"],
+        sha256=values.get("sha256", ""),
+        source=values.get("source", DEMO_SOURCE),
+        family=values.get("family", values["kind"]),
+        purpose=values.get("purpose", "test"),
+        files={role: Wanted(**file) for role, file in values.get("files", {}).items()},
     )
 
 
@@ -125,6 +144,7 @@ def load_split(
     metadata: Path | None = None,
     data: Path | None = None,
     draw: bool = True,
+    truth: bool = True,
     progress: Progress | None = None,
 ) -> Split:
     """Load a split, complete and verified.
@@ -132,10 +152,13 @@ def load_split(
     Args:
         name_or_yaml: a built-in name, or the path of a YAML file with the keys ``name``, ``format: vggss``,
             ``annotations``, ``frames`` and ``audio``; its paths are relative to the file itself.
-        metadata: folder of the official annotation files, searched by name; needed by the ``vggss`` family.
+        metadata: folder of the official annotation files, searched by name; without it the store's, where ``avbench
+            data fetch`` puts them.
         data: folder that holds ``frames/`` and ``audio/``; overrides the base of a YAML file's folders. Without it
             (and without a YAML file) the split has truth but no media, which is enough for the fixed controls.
         draw: False describes a demo split (``n``, ``sha256``, no samples) without drawing it first.
+        truth: False leaves out boxes that lie beside the media in files of their own, as Flickr-SoundNet has them: the
+            list is read without.
         progress: called with the samples drawn so far and their total, where a demo split has to be drawn.
 
     Raises:
@@ -147,13 +170,22 @@ def load_split(
     values = _definition(name_or_yaml)
     if values["kind"] == "demo":
         return _load_demo(name_or_yaml, values, data=data, draw=draw, progress=progress)
-    return _load_vggss(name_or_yaml, values, metadata=metadata, data=data)
+    return _load_official(split_summary(name_or_yaml), values.get("options", {}), metadata, data, truth=truth)
 
 
 def content_hash(annotations: Iterable[Annotation]) -> str:
-    """SHA-256 of ``[id, boxes, label, sounding, image, audio]`` of all entries in order, as compact JSON."""
-    rows = [[a.id, a.boxes, a.label, a.sounding, a.image, a.audio] for a in annotations]
+    """SHA-256 of ``[id, boxes, label, sounding, image, audio]`` of all entries in order, as compact JSON.
+
+    An entry ends with an object of those of ``group``, ``mask``, ``mixed``, ``consensus`` and ``sources`` that it has.
+    """
+    rows = [[a.id, a.boxes, a.label, a.sounding, a.image, a.audio, *_further(a)] for a in annotations]
     return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()
+
+
+def _further(a: Annotation) -> list[dict[str, Any]]:
+    sources = [[source.label, source.boxes] for source in a.sources]
+    found = {"group": a.group, "mask": a.mask, "mixed": a.mixed, "consensus": a.consensus, "sources": sources}
+    return [{name: value for name, value in found.items() if value}] if any(found.values()) else []
 
 
 @cache
@@ -173,27 +205,48 @@ def _definition(name: str) -> dict[str, Any]:
     return tomllib.loads(known[name].read_text(encoding="utf-8"))
 
 
-def _load_vggss(name: str, values: dict[str, Any], *, metadata: Path | None, data: Path | None) -> Split:
-    if metadata is None:
-        raise UsageError(f"the split {name} needs the official file {values['file']}: pass --metadata DIR")
-    path = _official_file(metadata, values["file"], values["file_sha256"])
-    annotations = read_annotations(path, official=values["file_sha256"])
-    if "list" in values:
-        listed = _official_file(metadata, values["list"], values["list_sha256"])
-        by_id = {a.id: a for a in annotations}
-        annotations = [by_id[line] for line in listed.read_text(encoding="utf-8").splitlines()]
-    if "negatives" in values:
-        negatives = _official_file(metadata, values["negatives"], values["negatives_sha256"])
-        annotations += read_negatives(negatives, {a.id: a.label for a in annotations})
-    _verify(name, values, annotations)
+def _load_official(
+    known: SplitSummary, options: dict[str, str], metadata: Path | None, data: Path | None, *, truth: bool
+) -> Split:
+    folder = metadata if metadata is not None else metadata_folder()
+    files = {role: _official(known.name, wanted, metadata) for role, wanted in known.files.items()}
+    annotations = READERS[known.kind](files, options)
+    _verify(known, annotations)
     media = index_media(data) if data is not None else None
-    return _build(name, values["title"], annotations, media=media, source=values["source"])
+    if truth and any(a.consensus for a in annotations):
+        annotations = read_all_boxes(annotations, _beside(media, folder))
+    return replace(
+        _build(known.name, known.title, annotations, media=media, source=known.source),
+        family=known.family,
+        purpose=known.purpose,
+    )
+
+
+def _beside(media: MediaIndex | None, metadata: Path) -> Callable[[str], Path | None]:
+    """Finds the file of a picture's boxes: with the media, else with the official files."""
+    others = xml_files(metadata)
+    return lambda name: (media.annotation(name) if media else None) or others.get(name)
+
+
+def _official(split: str, wanted: Wanted, metadata: Path | None) -> Path:
+    if metadata is not None:
+        return find_official(wanted, metadata)
+    store = metadata_folder()
+    try:
+        return find_official(wanted, store)
+    except AvbenchError as problem:
+        raise UsageError(
+            f"the split {split} needs the official file {wanted.name}: pass --metadata DIR with it in DIR or below, or "
+            f"have it in {store} ({where_to_get(wanted)})"
+        ) from problem
 
 
 def _load_demo(name: str, values: dict[str, Any], *, data: Path | None, draw: bool, progress: Progress | None) -> Split:
     if data is not None:
         raise UsageError(f"the split {name} brings its own media: leave --data out")
-    described = Split(name, values["title"], (), values["sha256"], values["n"], has_media=True, source=DEMO_SOURCE)
+    described = Split(
+        name, values["title"], (), values["sha256"], values["n"], has_media=True, source=DEMO_SOURCE, family="demo"
+    )
     if not draw:
         return described
     from avbench.data.demo import ensure_demo
@@ -205,36 +258,21 @@ def _load_demo(name: str, values: dict[str, Any], *, data: Path | None, draw: bo
 
 
 def _load_user_set(path: Path, data: Path | None) -> Split:
-    official = _definition("vggss")["file_sha256"]
+    official = split_summary("vggss").files["boxes"].sha256
     mine = read_user_set(path, data=data, taken=_definitions(), official=official)
     return _build(mine.name, mine.name, mine.annotations, media=mine.media, source=mine.source)
 
 
-def _official_file(metadata: Path, name: str, sha256: str) -> Path:
-    """The file ``name`` with hash ``sha256`` in ``metadata``, in its ``vggss/`` or anywhere below."""
-    if not metadata.exists():
-        raise UsageError(f"expected the folder of official files at {metadata}, found nothing: check --metadata")
-    found = [p for p in (metadata, metadata / name, metadata / "vggss" / name) if p.name == name and p.is_file()]
-    found = found or sorted(metadata.rglob(name))
-    if not found:
-        raise AvbenchError(
-            f"there is no {name} in {metadata} or below: take it from the official repository (LVS, EZ-VSL, SLAVC)"
-        )
-    for path in found:
-        if file_hash(path) == sha256:
-            return path
-    raise AvbenchError(
-        f"{found[0]} is not the official {name}: expected SHA-256 {sha256[:16]}..., got {file_hash(found[0])[:16]}...; "
-        "fetch it again from the official repository, or describe your own version in a YAML file"
-    )
-
-
-def _verify(name: str, values: dict[str, Any], annotations: list[Annotation]) -> None:
+def _verify(known: SplitSummary, annotations: list[Annotation]) -> None:
     came = content_hash(annotations)
-    if len(annotations) != values["n"] or came != values["sha256"]:
+    if len(annotations) != known.n:
         raise AvbenchError(
-            f"the split {name} has {values['n']} samples of hash {values['sha256'][:16]}..., the official files gave "
-            f"{len(annotations)} of hash {came[:16]}...: avbench reads them wrongly, report it"
+            f"the split {known.name} has {known.n} samples, its files gave {len(annotations)}: fetch the official ones"
+        )
+    if known.sha256 and came != known.sha256:
+        raise AvbenchError(
+            f"the split {known.name} has the hash {known.sha256[:16]}..., the official files gave {came[:16]}...: "
+            "avbench reads them wrongly, report it"
         )
 
 
