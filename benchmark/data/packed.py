@@ -19,6 +19,9 @@ from avbench.types import CANVAS
 OPEN_SHARDS = 256
 """Shards that a process keeps open at a time, well below the 1,024 files that most systems allow it."""
 
+PACKED_SHORT_SIDE = 246
+"""Pixels of the shorter side in a pack for training: that from which :mod:`avbench.data.decoding` crops."""
+
 LONGEST_SIDE = 2**14
 """Pixels; a JPEG that claims more is no packed frame."""
 
@@ -39,7 +42,7 @@ def packed_pixels(place: Packed, *, size: int) -> NDArray[np.uint8]:
     return _content(place).reshape(3, size, size)
 
 
-def packed_picture(place: Packed, *, short_side: int) -> Image.Image:
+def packed_picture(place: Packed, *, short_side: int = PACKED_SHORT_SIDE) -> Image.Image:
     """The whole picture with its shorter side at ``short_side``.
 
     Raises:
