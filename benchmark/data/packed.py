@@ -54,7 +54,7 @@ def packed_picture(place: Packed, *, short_side: int = PACKED_SHORT_SIDE) -> Ima
             "--for training"
         )
     try:
-        with Image.open(io.BytesIO(_content(place)), formats=["JPEG"]) as image:
+        with Image.open(io.BytesIO(_content(place).data), formats=["JPEG"]) as image:
             if min(image.size) != short_side or max(image.size) > LONGEST_SIDE:
                 raise AvbenchError(f"{place} is {image.size} pixels, not {short_side} on its shorter side: pack again")
             return image.convert("RGB")
@@ -104,7 +104,7 @@ def _raw(place: Packed) -> NDArray[np.float32]:
 def _flac(place: Packed) -> NDArray[np.float32]:
     try:
         samples: NDArray[np.float32]
-        samples, rate = soundfile.read(io.BytesIO(_content(place)), dtype="float32", always_2d=True)
+        samples, rate = soundfile.read(io.BytesIO(_content(place).data), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError, ValueError) as problem:
         raise AvbenchError(f"{place} cannot be read as sound ({problem}): pack again") from problem
     if rate != place.rate:
@@ -116,7 +116,7 @@ def _content(place: Packed) -> NDArray[np.uint8]:
     """The bytes of ``place``, in memory of their own that may be written to."""
     content = np.empty(place.size, dtype=np.uint8)
     try:
-        got = os.preadv(_opened(place.shard).descriptor, [content], place.offset)
+        got = os.preadv(_opened(place.shard).descriptor, [content.data], place.offset)
     except OSError as problem:
         raise AvbenchError(f"expected a shard at {place.shard}: {problem.strerror}, pack again") from problem
     if got != place.size:

@@ -30,12 +30,15 @@ from avbench.data.shards import ShardWriter, file_sha256
 from avbench.data.splits import Sample
 from avbench.errors import AvbenchError, UsageError
 from avbench.store import hash_json, read_json, write_json
+from avbench.types import Channels
 
 Purpose = Literal["evaluation", "training"]
 TrainingAudio = Literal["flac", "int16"]
 
 FULL_SCALE = 32768
 """What a 16-bit sample is divided by."""
+
+MEAN: tuple[Channels, ...] = ("mean",)
 
 
 @dataclass(frozen=True)
@@ -224,7 +227,7 @@ def _exact_sound(path: Path, what: str, name: str, options: PackOptions) -> Part
     samples, native = decode_audio(path, rate=None, channels="each")
     channels, rate = 1 if samples.ndim == 1 else len(samples), native
     if channels == 1:
-        sounds, rate = mixed(path, samples[:, None], ("mean",), native=native, rate=options.audio_rate)
+        sounds, rate = mixed(path, samples[:, None], MEAN, native=native, rate=options.audio_rate)
         samples = sounds["mean"]
     exact = _int16(samples.T)
     form: Form = "float32" if exact is None else "pcm16"
@@ -234,7 +237,7 @@ def _exact_sound(path: Path, what: str, name: str, options: PackOptions) -> Part
 
 def _small_sound(path: Path, what: str, name: str, options: PackOptions) -> Part:
     whole, native = decode_audio(path, rate=None)
-    sounds, rate = mixed(path, whole[:, None], ("mean",), native=native, rate=options.audio_rate)
+    sounds, rate = mixed(path, whole[:, None], MEAN, native=native, rate=options.audio_rate)
     samples = sounds["mean"]
     rounded = np.rint(samples * np.float32(FULL_SCALE)).clip(-FULL_SCALE, FULL_SCALE - 1).astype("<i2")
     row = Row("sound", name, 0, 0, 0, "pcm16", rate, native, 1)

@@ -256,8 +256,9 @@ def _codes(column: pyarrow.ChunkedArray, known: Sequence[str]) -> NDArray[np.int
     for text in texts:
         if text not in known:
             raise ValueError(f"{text!r} is none of {', '.join(known)}")
-    table = np.array([known.index(text) for text in texts], dtype=np.int8)
-    return table[written.indices.to_numpy()]
+    codes: NDArray[np.int8] = np.array([known.index(text) for text in texts], dtype=np.int8)
+    places: NDArray[np.int8] = codes.take(written.indices.to_numpy())
+    return places
 
 
 def _by_name(columns: dict[str, Any], picture: bool) -> dict[str, int]:

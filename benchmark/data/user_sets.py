@@ -10,6 +10,7 @@ from typing import Any
 
 from avbench.data.annotations import Annotation, read_annotations
 from avbench.data.layouts import MediaFolders, MediaIndex
+from avbench.data.packs import is_pack, open_pack
 from avbench.errors import UsageError, unknown_name
 
 YAML_KEYS = ("name", "format", "annotations", "frames", "audio")
@@ -51,7 +52,8 @@ def read_user_set(path: Path, *, data: Path | None, taken: Collection[str], offi
     media = data if data is not None else base
     folders = MediaFolders(media / values["frames"], media / values["audio"], media / "masks", media / "Annotations")
     annotations = read_annotations(base / values["annotations"], official=official)
-    return UserSet(values["name"], annotations, MediaIndex(folders), str(path))
+    found = open_pack(media) if is_pack(media) else MediaIndex(folders)
+    return UserSet(values["name"], annotations, found, str(path))
 
 
 def _read_yaml(path: Path, taken: Collection[str]) -> dict[str, str]:
