@@ -1,23 +1,87 @@
-"""Sound and picture of a video file, for trying a method on one's own clip; read by PyAV."""
+"""Sound and picture of a video file, chosen by time and never by number of frame; read by PyAV.
+
+Time counts from the first frame of the picture, as a fraction without rounding. The frame at a time is the one that a
+player shows then: the last that begins at or before it. The middle is half of the video's length, which is that of its
+picture: of n frames at an even rate the middle one is number n // 2, counted from 0.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from PIL import Image
 
-from avbench.data.decoding import AUDIO_RATE, Pixels, Waveform, mono, square
+from avbench.data.decoding import AUDIO_RATE, Pixels, Waveform, mixed, square
 from avbench.errors import AvbenchError
-from avbench.types import CANVAS
+from avbench.types import CANVAS, Channels
 
 SUFFIXES = {".avi", ".m4a", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm"}
 
 WHOLE = 0.9
-"""Share of the promised length below which a sound track counts as cut off; a download may end anywhere."""
+"""Share of the promised length below which a track counts as cut off; a download may end anywhere."""
+
+EVEN = Fraction(2, 1000)
+"""Seconds by which the times between frames may differ at an even rate: some containers count in milliseconds."""
+
+TURNS = {90: Image.Transpose.ROTATE_90, -90: Image.Transpose.ROTATE_270}
+UPSIDE_DOWN = 180
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """When the frames of a picture track begin, by its packets.
+
+    Attributes:
+        starts: of all frames in order, in units of ``base`` seconds.
+        keys: those from which decoding can begin.
+        seconds: length of the picture, as the container promises it, else as it was found.
+    """
+
+    starts: tuple[int, ...]
+    keys: tuple[int, ...]
+    base: Fraction
+    seconds: Fraction
+
+    @property
+    def fps(self) -> float:
+        """Frames per second on average, 0 for a single frame."""
+        span = self.starts[-1] - self.starts[0]
+        return float((len(self.starts) - 1) / (span * self.base)) if span else 0.0
+
+    @property
+    def varies(self) -> bool:
+        """Whether the times between frames differ by more than :data:`EVEN`."""
+        steps = [after - before for before, after in zip(self.starts, self.starts[1:], strict=False)]
+        return bool(steps) and (max(steps) - min(steps)) * self.base > EVEN
+
+    def at(self, seconds: Fraction) -> int:
+        """Where the frame that is shown at a time begins, in units of ``base``."""
+        return self.starts[max(bisect_right(self.starts, self.starts[0] + seconds / self.base) - 1, 0)]
+
+
+@dataclass(frozen=True)
+class Still:
+    """A frame: its picture as it is shown, upright, and when it begins, in seconds from the first."""
+
+    image: Image.Image
+    begins: Fraction
+
+
+@dataclass(frozen=True)
+class SoundTrack:
+    """What a sound track is as the file has it; ``begins`` in seconds from the first frame of the picture."""
+
+    rate: int
+    channels: int
+    begins: float
 
 
 def is_container(path: Path) -> bool:
@@ -25,13 +89,17 @@ def is_container(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def decode_container_audio(path: Path, *, rate: int | None = AUDIO_RATE) -> tuple[Waveform, int]:
+def decode_container_audio(
+    path: Path, *, rate: int | None = AUDIO_RATE, channels: Channels = "mean"
+) -> tuple[Waveform, int]:
     """The first sound track of a container (mp4, mkv, m4a, ...), as :func:`avbench.data.decoding.decode_audio`.
 
-    AAC keeps its encoder delay: samples do not line up with those of a wav made by another tool.
+    The encoder's delay (AAC, Opus) is left out where the container tells it, as mp4 and WebM do, and stays where it
+    does not; what fills up the last packet stays. So samples may not line up with those of a wav made by another tool.
+    A track that begins later than the picture is not padded.
 
     Returns:
-        float32 ``[n]``, mean of the channels, and the rate in Hz.
+        float32 ``[n]``, the channels mixed as :data:`avbench.types.Channels` says, and the rate in Hz.
 
     Raises:
         AvbenchError: for a file that is missing, cut off or no container, or that has no sound track.
@@ -40,16 +108,17 @@ def decode_container_audio(path: Path, *, rate: int | None = AUDIO_RATE) -> tupl
         track = container.streams.audio[0]
         native = track.codec_context.sample_rate
         planes = [frame.to_ndarray() for frame in _as_float(container, track)]
-        promised = _seconds(container, track) * native
+        promised = _promised(track)
+    if promised is None:
+        _check_reach(path)
     samples = np.concatenate(planes, axis=1).T if planes else np.zeros((0, 1), dtype=np.float32)
-    if len(samples) < WHOLE * promised:
-        seconds = f"{promised / native:.1f} s of sound, there are {len(samples) / native:.1f} s"
-        raise AvbenchError(f"{path} is cut off: it promises {seconds}; fetch it again")
-    return mono(path, samples, native=native, rate=rate)
+    _check_whole(path, "sound", found=Fraction(len(samples), native), promised=promised)
+    sounds, rate = mixed(path, samples, (channels,), native=native, rate=rate)
+    return sounds[channels], rate
 
 
 def middle_frame(path: Path, *, size: int = CANVAS) -> Pixels:
-    """The first frame at or after half of the video's length, the last one where there is none.
+    """The frame that is shown at half of the video's length, by the rules of this module.
 
     It is the frame that VGGSound's users take (stoneMo/EZ-VSL, issue 1), squashed as
     :func:`avbench.data.decoding.decode_image` does.
@@ -60,17 +129,101 @@ def middle_frame(path: Path, *, size: int = CANVAS) -> Pixels:
     Raises:
         AvbenchError: for a file that is missing, cut off or no container, or that has no picture.
     """
+    line = timeline(path)
+    return square(frames_at(path, line, [line.seconds / 2])[0].image, size=size)
+
+
+def timeline(path: Path) -> Timeline:
+    """When the frames of the first picture track begin; reads all of the file and decodes nothing.
+
+    Raises:
+        AvbenchError: for a file that is missing, cut off or no container, or that has no picture.
+    """
     with _opened(path, "video") as container:
         track = container.streams.video[0]
-        middle = _seconds(container, track) / 2
-        container.seek(int(middle * av.time_base))
-        frame = None
-        for frame in container.decode(track):
-            if frame.time is None or frame.time >= middle:
-                break
-        if frame is None:
-            raise AvbenchError(f"{path} holds no frame of video: it is cut off, fetch it again")
-        return square(frame.to_image(), size=size)
+        packets = [p for p in container.demux(track) if p.dts is not None and not p.is_discard]
+        promised = _promised(track)
+        base = Fraction(track.time_base)
+    if promised is None:
+        _check_reach(path)
+    starts = sorted({_begin(p) for p in packets})
+    if not starts:
+        raise AvbenchError(f"{path} holds no frame of video: it is cut off, fetch it again")
+    last = max(packets, key=_begin)
+    mean = Fraction(starts[-1] - starts[0], max(len(starts) - 1, 1))
+    found = (starts[-1] - starts[0] + (last.duration or mean)) * base
+    _check_whole(path, "picture", found=found, promised=promised)
+    return Timeline(tuple(starts), tuple(sorted(_begin(p) for p in packets if p.is_keyframe)), base, promised or found)
+
+
+def frames_at(path: Path, line: Timeline, seconds: Sequence[Fraction]) -> list[Still]:
+    """The frames that are shown at some times, in ascending order of these, decoding no more than is needed.
+
+    A frame is turned as the container says, in steps of 90 degrees, and has its own number of pixels: where they are
+    not square, it is not stretched.
+
+    Raises:
+        AvbenchError: for a file that cannot be decoded up to there, or a frame that is damaged.
+    """
+    with _opened(path, "video") as container:
+        track = container.streams.video[0]
+        wanted = [line.at(t) for t in sorted(seconds)]
+        decoder = _Decoder(container, track, line)
+        return [_still(path, line, begin, decoder.shown_at(begin)) for begin in wanted]
+
+
+def sound_track(path: Path, line: Timeline) -> SoundTrack:
+    """What the first sound track is; decodes its first packet.
+
+    Raises:
+        AvbenchError: for a file that is missing or no container, or that has no sound track.
+    """
+    with _opened(path, "audio") as container:
+        track = container.streams.audio[0]
+        first = next((frame for frame in container.decode(track) if frame.pts is not None), None)
+        begins = Fraction(0) if first is None else first.pts * first.time_base - line.starts[0] * line.base
+        return SoundTrack(track.codec_context.sample_rate, track.codec_context.layout.nb_channels, float(begins))
+
+
+class _Decoder:
+    """Finds frames in ascending order; jumps ahead where decoding can begin between one and the next."""
+
+    def __init__(self, container: Any, track: Any, line: Timeline) -> None:
+        self.container, self.track, self.line = container, track, line
+        self.shown: Any = None
+        self.following: Any = None
+        self._jump(line.starts[0])
+
+    def shown_at(self, begin: int) -> Any:
+        """The last frame that begins at or before ``begin``, or the first of all; None where decoding ends earlier."""
+        place = bisect_right(self.line.keys, begin)
+        if place and (self.following is None or self.line.keys[place - 1] > self.following.pts):
+            self._jump(self.line.keys[place - 1])
+        self._advance(begin)
+        if self.shown is None:  # the jump went too far, as by a wrong index, or nothing can be decoded so early
+            self._jump(self.line.starts[0])
+            self._advance(begin)
+        if self.shown is None:
+            return self.following
+        return None if self.following is None and self.shown.pts < begin else self.shown
+
+    def _jump(self, begin: int) -> None:
+        self.container.seek(begin, stream=self.track)
+        self.frames = (frame for frame in self.container.decode(self.track) if frame.pts is not None)
+        self.shown, self.following = None, next(self.frames, None)
+
+    def _advance(self, begin: int) -> None:
+        while self.following is not None and self.following.pts <= begin:
+            self.shown, self.following = self.following, next(self.frames, None)
+
+
+def _still(path: Path, line: Timeline, begin: int, frame: Any) -> Still:
+    if frame is None or frame.is_corrupt:
+        seconds = float((begin - line.starts[0]) * line.base)
+        raise AvbenchError(f"{path} cannot be decoded at {seconds:.2f} s: it is damaged, fetch it again")
+    image = frame.to_image()
+    turn = Image.Transpose.ROTATE_180 if abs(frame.rotation) == UPSIDE_DOWN else TURNS.get(frame.rotation)
+    return Still(image if turn is None else image.transpose(turn), (frame.pts - line.starts[0]) * line.base)
 
 
 @contextmanager
@@ -94,7 +247,33 @@ def _as_float(container: Any, track: Any) -> Iterator[Any]:
     yield from resampler.resample(None)
 
 
-def _seconds(container: Any, track: Any) -> float:
-    if track.duration is not None:
-        return float(track.duration * track.time_base)
-    return float(container.duration or 0) / av.time_base
+def _begin(packet: Any) -> int:
+    return int(packet.dts if packet.pts is None else packet.pts)
+
+
+def _promised(track: Any) -> Fraction | None:
+    """Length of a track in seconds by the container's header; Matroska writes it as a text, WebM often not at all."""
+    if track.duration:
+        return Fraction(track.duration * track.time_base)
+    text = track.metadata.get("DURATION", "")
+    try:
+        hours, minutes, seconds = (Fraction(part) for part in text.split(":"))
+    except ValueError:
+        return None
+    return (hours * 60 + minutes) * 60 + seconds
+
+
+def _check_reach(path: Path) -> None:
+    """Hold the length of the whole file, where tracks have none of their own, against where its packets end."""
+    with av.open(str(path)) as container:
+        promised = Fraction(container.duration or 0, av.time_base)
+        packets = [p for p in container.demux() if p.dts is not None]
+        begin = min((_begin(p) * p.time_base for p in packets), default=Fraction(0))
+        end = max(((_begin(p) + (p.duration or 0)) * p.time_base for p in packets), default=Fraction(0))
+    _check_whole(path, "video", found=end - begin, promised=promised)
+
+
+def _check_whole(path: Path, kind: str, *, found: Fraction, promised: Fraction | None) -> None:
+    if promised is not None and found < WHOLE * promised:
+        seconds = f"{float(promised):.1f} s of {kind}, there are {float(found):.1f} s"
+        raise AvbenchError(f"{path} is cut off: it promises {seconds}; fetch it again")
