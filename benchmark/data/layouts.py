@@ -131,13 +131,26 @@ def index_media(root: Path) -> MediaIndex:
     Raises:
         UsageError: for no folder, or one without anything that looks like media.
     """
-    if not root.is_dir():
-        raise UsageError(f"expected the folder of media at {root}, found none: check --data")
-    tree = walk(root)
-    index = MediaIndex(_found(tree), tree)
+    from avbench.data.packs import is_pack, open_pack
+
+    if is_pack(root):
+        return open_pack(root)
+    index = look_below(root)
     if not index.has_media or (root.name.lower() in ROLES and not (len(index.pictures) and len(index.sounds))):
         raise UsageError(_nothing(index))
     return index
+
+
+def look_below(root: Path) -> MediaIndex:
+    """As :func:`index_media`, whether or not anything looks like media.
+
+    Raises:
+        UsageError: for no folder.
+    """
+    if not root.is_dir():
+        raise UsageError(f"expected the folder of media at {root}, found none: check --data")
+    tree = walk(root)
+    return MediaIndex(_found(tree), tree)
 
 
 def _homes(folders: MediaFolders) -> dict[Role, Path]:

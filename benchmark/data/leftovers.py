@@ -1,0 +1,109 @@
+"""Files of a folder that no sample uses, and the missing samples that they may be meant for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from avbench.data.doctor import Diagnosis, Wanted, shelf_of
+from avbench.data.inspecting import FileKind
+from avbench.data.layouts import ANNOTATION_SUFFIXES, AUDIO_SUFFIXES, IMAGE_SUFFIXES, MediaIndex
+from avbench.data.names import folder_name, loose_key, plain, vggsound_key, wanted_key
+from avbench.data.shelves import MIDDLES
+
+OTHER_PICTURES = (".webp", ".bmp", ".gif", ".tif", ".tiff")
+OTHER_SOUNDS = (".mp3", ".m4a", ".aac", ".ogg", ".opus", ".aiff")
+LIKELY: dict[FileKind, tuple[str, ...]] = {
+    "picture": IMAGE_SUFFIXES + OTHER_PICTURES,
+    "mask": IMAGE_SUFFIXES + OTHER_PICTURES,
+    "sound": AUDIO_SUFFIXES + OTHER_SOUNDS,
+    "annotation": ANNOTATION_SUFFIXES,
+}
+"""Suffixes of files that may be meant for a missing one, read or not."""
+
+
+@dataclass(frozen=True)
+class NearMiss:
+    """An unused file whose name is nearly that of a missing one of the sample ``id``, and what to do with it."""
+
+    id: str
+    kind: FileKind
+    file: Path
+    advice: str
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What no sample uses.
+
+    Attributes:
+        extra: pictures and sounds where such are looked for, sorted.
+        near: files that may be meant for what is missing; none is ever taken for it.
+        videos: of missing samples, from which pictures and sounds can be made.
+    """
+
+    extra: tuple[Path, ...]
+    near: tuple[NearMiss, ...]
+    videos: dict[str, Path]
+
+
+def leftovers(found: Diagnosis, media: MediaIndex) -> Leftovers:
+    """What of ``media`` the samples of ``found`` leave unused."""
+    used = set(_used(found, media))
+    unused = media.all_files() - used
+    shelved = {*media.pictures.files(), *media.sounds.files()}
+    from_video = videos_by_name(media)
+    return Leftovers(
+        extra=tuple(sorted(unused & shelved)),
+        near=tuple(_near(found.lacking, media, unused)),
+        videos={w.id: from_video[key] for w in found.lacking if (key := clip_name(w.name)) in from_video},
+    )
+
+
+def videos_by_name(media: MediaIndex) -> dict[str, Path]:
+    """The videos in ``media`` by :func:`clip_name`."""
+    return {vggsound_key(path.stem) or path.stem: path for path in media.videos()}
+
+
+def clip_name(name: str) -> str:
+    """What the video of a sample is called, whatever the style of either."""
+    return wanted_key(name) or name
+
+
+def _used(found: Diagnosis, media: MediaIndex) -> Iterator[Path]:
+    """Files of the samples, and those beside or instead of them that are theirs as well."""
+    for file in found.wanted:
+        if isinstance(file.place, Path):
+            yield file.place
+        yield from shelf_of(file.kind, media).beside(file.name)
+    for several in (*found.duplicates, *found.ambiguous):
+        yield from several.files
+
+
+def _near(lacking: Iterable[Wanted], media: MediaIndex, unused: set[Path]) -> Iterator[NearMiss]:
+    likely = _by_loose_name(unused)
+    for wanted in lacking:
+        files = [f for f in likely.get(loose_key(wanted.name), ()) if f.suffix.lower() in LIKELY[wanted.kind]]
+        if files:
+            file = min(files)
+            yield NearMiss(wanted.id, wanted.kind, file, _advice(wanted, file, media))
+
+
+def _by_loose_name(files: Iterable[Path]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for file in files:
+        is_frame = file.stem in MIDDLES
+        found.setdefault(loose_key(folder_name(file.parent.name) if is_frame else file.stem), []).append(file)
+    return found
+
+
+def _advice(wanted: Wanted, file: Path, media: MediaIndex) -> str:
+    shelf = shelf_of(wanted.kind, media)
+    if file.suffix.lower() not in shelf.suffixes:
+        return f"convert it to {shelf.expected(wanted.name)}"
+    if plain(file.stem) == wanted.name:
+        return f"move it to {shelf.home}"
+    if file.stem in MIDDLES:
+        return f"rename its folder to {wanted.name}"
+    return f"rename it to {wanted.name}{file.suffix}"
