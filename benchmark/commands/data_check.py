@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def _checked(options: Namespace) -> int:
     places = Places(optional_path(options.metadata), optional_path(options.data))
     split = None if options.split is None else open_split(options.split, places, bar)
     media = _media(split, places.data)
-    with bar("checking files", len(media)) as progress:
+    with bar("checking files", len(media)) if media else nullcontext(lambda done: None) as progress:
         checked = check_media(media, workers=options.workers, progress=progress)
     twice = [] if split is None else named_twice(split)
     leaks = [] if split is None else data_leakage.leaks_of(split, options)
@@ -134,9 +135,12 @@ def _print(
         lines += _finding(Finding("named twice", "warning", "samples of one clip", tuple((ids, "") for ids in twice)))
     lines += [f"leakage   {leak.told}" for leak in leaks]
     print("\n".join(lines))
-    errors, warnings = (sum(f.level == level for f in checked.findings) for level in ("error", "warning"))
     verdict = "passed" if checked.passed else "failed"
-    print(f"{verdict}: {_kinds(errors, 'error')}, {_kinds(warnings + bool(twice), 'warning')}")
+    print(f"{verdict}: {_cases(checked, 'error')} errors, {_cases(checked, 'warning') + len(twice)} warnings")
+
+
+def _cases(checked: Checked, level: str) -> int:
+    return sum(len(finding.items) for finding in checked.findings if finding.level == level)
 
 
 def _tallies(checked: Checked) -> Iterator[str]:
@@ -168,7 +172,3 @@ def _finding(finding: Finding) -> Iterator[str]:
         yield f"{'':12}{named}{': ' + detail if detail else ''}"
     if len(finding.items) > SHOWN:
         yield f"{'':12}and {len(finding.items) - SHOWN:,} more: --json has all"
-
-
-def _kinds(count: int, word: str) -> str:
-    return f"{count or 'no'} kind{'' if count == 1 else 's'} of {word}"

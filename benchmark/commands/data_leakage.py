@@ -31,7 +31,8 @@ def matrix(options: Namespace) -> int:
             "there is no training list or no test list at hand: avbench data fetch all brings the official ones, or "
             "name a folder of them with --metadata"
         )
-    found = [train.overlap(test) for test in tests for train in trains if train.comparable(test)]
+    named = options.split is not None and options.train is not None
+    found = [train.overlap(test) for test in tests for train in trains if named or train.comparable(test)]
     if options.json:
         json.dump([as_json(each) for each in found], sys.stdout, indent=1)
         print()
@@ -41,14 +42,13 @@ def matrix(options: Namespace) -> int:
 
 
 def leaks_of(split: Split, options: Namespace) -> list[Overlap]:
-    """What ``split`` shares with the training lists that are named, or with all at hand whose names mean the same."""
+    """What ``split`` shares with the training lists that are named, else with all at hand whose names mean the same."""
     if split.purpose == "train":
         return []
     kind = kind_of(split)
     related = [name for name in _built_in("train") if LISTS_NAME.get(split_summary(name).family) == kind]
-    wanted = _asked(options.train) or related
-    trains = map(TrainingClips, _loaded(wanted, options, needed=options.train is not None))
-    return [train.overlap(split) for train in trains if train.kind == kind and train.name != split.name]
+    trains = map(TrainingClips, _loaded(_asked(options.train) or related, options, needed=options.train is not None))
+    return [train.overlap(split) for train in trains]
 
 
 def as_json(found: Overlap) -> dict[str, Any]:

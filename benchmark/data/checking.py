@@ -158,11 +158,11 @@ def check_media(
     facts = examine_all([(medium.kind, medium.place) for medium in there], workers=workers, progress=progress)
     known = dict(zip(there, facts, strict=True))
     whole = {medium: fact for medium, fact in known.items() if fact.problem is None}
-    sounds = [fact for medium, fact in whole.items() if medium.kind == "sound"]
+    pictures, sounds = ([fact for m, fact in whole.items() if m.kind == kind] for kind in ("picture", "sound"))
     return Checked(
         tallies=_tallies(media, known),
         findings=tuple(finding for finding in _findings(media, known, whole) if finding.items),
-        sizes=Counter(fact.size for fact in whole.values() if fact.size is not None),
+        sizes=Counter(fact.size for fact in pictures if fact.size is not None),
         rates=Counter(fact.rate for fact in sounds),
         channels=Counter(fact.channels for fact in sounds if fact.channels),
         seconds=_spread([fact.seconds for fact in sounds]),

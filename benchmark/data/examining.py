@@ -121,7 +121,7 @@ def _picture(place: Place) -> Facts:
         pixels = decode_image(place)
     spans = pixels.max(axis=(1, 2)).astype(int) - pixels.min(axis=(1, 2))
     return Facts(
-        decoded=sha256(np.ascontiguousarray(pixels)).hexdigest(),
+        decoded=sha256(pixels.tobytes()).hexdigest(),
         size=None if isinstance(place, Packed) else _size(place),
         blank=bool(spans.max() <= BLANK_RANGE),
     )
@@ -137,7 +137,7 @@ def _sound(place: Place) -> Facts:
     if rate not in COMMON_RATES:
         decode_audio(place)  # the loader may refuse to resample it
     return Facts(
-        decoded=sha256(rate.to_bytes(8, "little") + np.ascontiguousarray(samples).tobytes()).hexdigest(),
+        decoded=sha256(rate.to_bytes(8, "little") + samples.tobytes()).hexdigest(),
         rate=rate,
         channels=0 if isinstance(place, Packed) else soundfile.info(place).channels,
         seconds=len(samples) / rate,

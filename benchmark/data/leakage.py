@@ -56,7 +56,7 @@ class Overlap:
     def told(self) -> str:
         """One sentence for people."""
         other = len(self.videos) - len(self.ids)
-        more = f", and {other:,} more are cut from its videos" if other else ""
+        more = f", and {other:,} more {'is' if other == 1 else 'are'} cut from its videos" if other else ""
         return (
             f"{len(self.ids):,} of {self.n_test:,} samples of {self.test} are in the training list {self.train}{more}"
         )

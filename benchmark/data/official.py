@@ -178,13 +178,10 @@ def _texts(value: Any) -> set[str]:
 
 
 def _data_set(name: str, values: dict[str, Any]) -> DataSet:
-    return DataSet(
-        name=name,
-        **{key: values[key] for key in ("title", "about", "paper", "samples", "size", "licence", "media", "layout")},
-        **{key: tuple(values[key]) for key in ("recognised", "notes", "also")},
-        links=tuple(Link(**link) for link in values.get("links", [])),
-        files=tuple(_official_file(file) for file in values.get("files", [])),
-    )
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    given["links"] = tuple(Link(**link) for link in values.get("links", []))
+    given["files"] = tuple(_official_file(file) for file in values.get("files", []))
+    return DataSet(name=name, **given)
 
 
 def _official_file(values: dict[str, Any]) -> OfficialFile:
