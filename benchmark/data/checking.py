@@ -100,11 +100,14 @@ class Checked:
 
 
 def media_of(split: Split) -> list[Medium]:
-    """The distinct files that the samples of a split need, in its order; those of one place are one."""
+    """The distinct files that the samples of a split need, in its order; those of one place are one.
+
+    A picture is called as the split calls it: copies that samples have of one picture go by one name.
+    """
     found: dict[tuple[Kind, Place], tuple[str, list[str]]] = {}
     for sample in split.samples:
         needed: tuple[tuple[Kind, Place | None, str | None], ...] = (
-            ("picture", sample.image, sample.names.image),
+            ("picture", sample.image, sample.image_name or sample.names.image),
             ("sound", sample.audio, sample.names.audio),
             ("sound", sample.mixed, sample.names.mixed),
             ("mask", sample.mask, sample.names.mask),
