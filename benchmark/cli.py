@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 import avbench
-from avbench.errors import AvbenchError
+from avbench.errors import AvbenchError, printable
 
 COMMANDS = {
     "run": ("running", "evaluate methods on splits and print the table"),
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as problem:
         place = f"{problem.filename}: " if problem.filename else ""
-        print(f"avbench: a file cannot be used ({place}{problem.strerror or problem})", file=sys.stderr)
+        print(printable(f"avbench: a file cannot be used ({place}{problem.strerror or problem})"), file=sys.stderr)
         return AvbenchError.exit_code
 
 

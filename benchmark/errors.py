@@ -3,11 +3,27 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 2000
+"""Characters of an error; a value that is quoted in one may have any length."""
+
+
+def printable(text: str) -> str:
+    """``text`` on one line that no terminal takes for commands: what is not printable escaped, the middle cut out.
+
+    Names of files and messages of other libraries hold line breaks, escape sequences and bytes that are no text.
+    """
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
 
 class AvbenchError(Exception):
     """The work cannot be completed with what was found (a bad file, a missing checkpoint); exit code 1."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class UsageError(AvbenchError):
