@@ -22,7 +22,8 @@ from avbench.request import MethodRequest
 from avbench.testing import sentence
 from avbench.types import Window
 
-ANCHORS = {"centre": "the middle", "centre-seconds": "the middle", "start": "the first", "random": "any"}
+FIRST, MIDDLE = "the first", "the middle"
+ANCHORS = {"centre": MIDDLE, "centre-seconds": MIDDLE, "start": FIRST, "rolled": FIRST, "random": "any"}
 
 COUNTING = (
     "Parameters: elements of all parameters, momentum copies and auxiliary decoders included; at inference those that "
@@ -251,6 +252,8 @@ def _settings(frontend: Any) -> dict[str, str]:
     """Each setting of a front-end by its name, in words."""
     window: Window = frontend.window
     heard = f"{ANCHORS[window.anchor]} {window.seconds:g} s at {RATE / 1000:g} kHz"
+    if window.part is not None:
+        heard = f"samples {window.part[0]} to {window.part[1]} of {heard}"
     others = [f.name for f in fields(frontend) if f.name != "window"] if is_dataclass(frontend) else []
     return {"window": heard, **{name: f"{name} {getattr(frontend, name)}" for name in others}}
 

@@ -16,7 +16,7 @@ from avbench.errors import UsageError
 from avbench.metrics.maps import minmax_guarded, upsample
 from avbench.opening import Progress, silent
 from avbench.pictures import localization
-from avbench.predicting import resolve_device
+from avbench.predicting import picture_of, resolve_device
 from avbench.request import MethodRequest, Settings
 from avbench.trained import from_demo_recipe
 from avbench.types import Batch
@@ -42,7 +42,7 @@ def localize_file(
         progress: For the bar of a training.
 
     Raises:
-        UsageError: if there is no sound and the method hears.
+        UsageError: if there is no sound and the method hears, or if it looks at pictures in another way than squashed.
         AvbenchError: if a file cannot be decoded.
     """
     picture, sound = media
@@ -54,6 +54,11 @@ def localize_file(
     if request.checkpoint is None and request.info.trainable:
         request = from_demo_recipe(request, "demo-train", Settings(device=device), progress)
     network = build_request(request, str(resolve_device(device)))
+    if picture_of(network) != "squash":
+        raise UsageError(
+            f"avbench localize draws on whole pictures, squashed, but {request.ref.name} is set to look at them as "
+            f"{picture_of(network)!r}: set its picture to squash"
+        )
     title = f"{request.ref.name}: {((hears and sound) or picture).name}"
     localization(np.moveaxis(pixels, 0, -1), _heat(network, pixels, heard), title, out)
     return out

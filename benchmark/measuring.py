@@ -121,7 +121,7 @@ def example_batch(method: Any, needs: Sequence[Need], size: int, *, training: bo
         return torch.randn(size, 3, side, side, generator=generator, dtype=dtype).to(device)
 
     def sounds() -> Tensor:
-        samples = round(method.frontend.window.seconds * RATE)
+        samples = method.frontend.window.samples(RATE)
         waveform = torch.rand(size, samples, generator=generator, dtype=dtype) * 2 - 1
         spectrogram: Tensor = method.frontend(waveform, RATE)
         return spectrogram.to(device)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -16,11 +16,11 @@ from torch import Tensor
 from avbench.augment import normalise
 from avbench.building import place_of
 from avbench.data.loader import LoaderOptions, RawBatch, iterate_batches
-from avbench.errors import AvbenchError, UsageError
+from avbench.errors import AvbenchError, UsageError, unknown_name
 from avbench.parts import Part, missing_parts, write_part
 from avbench.request import PART, Job, Settings, require_image_query
 from avbench.store import read_json, write_json
-from avbench.types import Batch, Frontend
+from avbench.types import Batch, Frontend, Picture
 
 Advance = Callable[[int], None]
 TIMING = "timing.json"
@@ -95,37 +95,61 @@ def seconds_of(folder: Path) -> float:
     return sum(read_json(path).values()) if path.exists() else 0.0
 
 
-def as_batch(raw: RawBatch, method: Any, spectrograms: dict[Frontend, Tensor], image: Tensor) -> Batch:
+def as_batch(raw: RawBatch, method: Any, spectrograms: dict[Frontend, Tensor], images: dict[Picture, Tensor]) -> Batch:
     """The batch that one method sees, in the floating type of its weights.
 
-    ``spectrograms`` holds what earlier methods of the batch had computed, and takes what this one adds.
+    ``spectrograms`` holds what earlier methods of the batch had computed, and takes what this one adds; ``images`` are
+    those of :func:`images_of`.
     """
     frontend, audio, dtype = method.frontend, None, place_of(method)[1]
     if frontend is not None:
         if frontend not in spectrograms:
             spectrograms[frontend] = frontend(raw.waveforms[frontend.window], raw.rate)
         audio = spectrograms[frontend].to(dtype)
+    image = images.get(picture_of(method), images["squash"])
     return Batch(raw.ids, image.to(dtype), audio, objects=raw.objects)
 
 
-def image_of(raw: RawBatch, device: torch.device) -> Tensor:
-    """The normalised image of a batch; empty where no method of the run looks."""
-    if raw.image is None:
-        return torch.empty(len(raw.ids), 3, 0, 0, device=device)
-    return normalise(raw.image)
+def images_of(raw: RawBatch, device: torch.device) -> dict[Picture, Tensor]:
+    """The normalised images of a batch, in all ways that methods of the run ask for.
+
+    ``squash`` is always there, and ``[B, 3, 0, 0]`` where none asks for it.
+    """
+    none = torch.empty(len(raw.ids), 3, 0, 0, device=device)
+    further = {kind: normalise(image) for kind, image in raw.pictures.items()}
+    return {"squash": none if raw.image is None else normalise(raw.image), **further}
+
+
+def picture_of(method: Any) -> Picture:
+    """In which way a method looks at pictures in testing.
+
+    Raises:
+        UsageError: for a way that there is not.
+    """
+    picture: Picture = getattr(method, "picture", "squash")
+    if picture not in get_args(Picture):
+        raise unknown_name("picture", picture, get_args(Picture), "avbench.types.Picture")
+    return picture
 
 
 def _batches(workers: Sequence[_Worker], indices: list[int]) -> Any:
     job, settings = workers[0].job, workers[0].job.settings
     frontends = [worker.method.frontend for worker in workers if worker.method.frontend is not None]
     needs = sorted({need for worker in workers for need in worker.job.method.info.needs})
+    pictures = {picture_of(worker.method) for worker in workers if "image" in worker.job.method.info.needs}
     return iterate_batches(
         job.split,
         indices,
         windows=sorted({f.window for f in frontends}, key=str),
         needs=needs,
         device=resolve_device(settings.device),
-        options=LoaderOptions(settings.batch_size, decoding_processes(settings), settings.audio, settings.audio_rate),
+        options=LoaderOptions(
+            settings.batch_size,
+            decoding_processes(settings),
+            settings.audio,
+            settings.audio_rate,
+            pictures=tuple(sorted(pictures)),
+        ),
     )
 
 
@@ -133,13 +157,13 @@ def _batches(workers: Sequence[_Worker], indices: list[int]) -> Any:
 def _answer(workers: Sequence[_Worker], raw: RawBatch, decoded: float) -> None:
     number = raw.indices[0] // PART
     device = resolve_device(workers[0].job.settings.device)
-    image = image_of(raw, device)
+    images = images_of(raw, device)
     spectrograms: dict[Frontend, Tensor] = {}
     for worker in workers:
         if number not in worker.missing:
             continue
         started = time.perf_counter()
-        worker.rows.append(_rows(worker, as_batch(raw, worker.method, spectrograms, image)))
+        worker.rows.append(_rows(worker, as_batch(raw, worker.method, spectrograms, images)))
         if device.type == "cuda":  # work is only queued when a call returns
             torch.cuda.synchronize(device)
         worker.seconds += decoded + time.perf_counter() - started

@@ -27,9 +27,10 @@ View = Literal["augmented", "conceptual"]
 Picture = Literal["squash", "centre-crop", "tensor"]
 """How a picture becomes ``[3, 224, 224]`` in testing.
 
-``"squash"`` is Pillow's bicubic filter on the whole picture (EZ-VSL, SLAVC, FNAC, JSA, and the default of all methods),
-``"centre-crop"`` that filter to a shorter side of 224 and the square in the middle (LVS ``dataloader.py``), ``"tensor"``
-torch's antialiased bicubic filter on the whole picture in floats, without clamping (SSLalignment ``datasets_lvs.py``).
+``"squash"`` is Pillow's bicubic filter on the whole picture (EZ-VSL, SLAVC, FNAC, JSA; the default of all methods),
+``"centre-crop"`` that filter to a shorter side of 224 and the square in the middle (LVS ``dataloader.py``),
+``"tensor"`` torch's antialiased bicubic filter on the whole picture in floats, without clamping (SSLalignment
+``datasets_lvs.py``).
 """
 
 Channels = Literal["mean", "pyav", "first", "each"]

@@ -11,21 +11,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from avbench.errors import UsageError
-from avbench.frontends import ScipySpectrogram
+from avbench.frontends import ScipySpectrogram, counted_window
 from avbench.nets.avenet import AVENet
 from avbench.nets.contrastive import info_nce
 from avbench.registry import register_method
-from avbench.types import Batch, Embeddings, Prediction, View, Window
+from avbench.types import Batch, Embeddings, Picture, Prediction, View, Window
 
 HEADS = ("img_proj", "aud_proj")
 """The projections of the second similarity; the released networks have none."""
+
+
+SECONDS = 3.0
+"""Heard, from the middle (``datasets_lvs.py``)."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class AlignmentConfig:
     heads: bool = True  # False leaves the projections out, for inference: the released networks have none
     head_hidden: int = 512  # of the projections' two layers; not published
     head_dim: int = 128  # not published
+    clip_seconds: float | None = None  # at test: None, or 10 (AVSBench 5), datasets_lvs.py
+    channels: Literal["mean", "first"] = "mean"  # "first": datasets_lvs.py
+    picture: Picture = "squash"  # at test; "tensor": datasets_lvs.py
     pretrained: str | None = None  # of the image trunk: None (section 4.1), "imagenet" (official "previs") or a path
     retrieval: Literal["auto", "projected", "avg"] = "auto"  # "auto": projected where there are heads; not published
     width: float = 1.0  # 1 = ResNet-18 as published; smaller for quick runs
@@ -75,11 +82,12 @@ class Alignment(AVENet):
     """Alignment: LVS's cosine map, trained on nine pairs of original, altered and similar pictures and sounds."""
 
     score_range = (0.0, 1.0)
-    frontend = ScipySpectrogram(Window(3.0), noverlap=353, amplitude="soundfile")  # datasets_lvs.py
 
     def __init__(self, config: AlignmentConfig) -> None:
         super().__init__(width=config.width, pretrained=config.pretrained)
         self.config = config
+        self.picture = config.picture
+        self.frontend = self._frontend()
         wanted: dict[View, bool] = {"augmented": config.multi_view, "conceptual": config.semantic}
         self.views: tuple[View, ...] = tuple(view for view, on in wanted.items() if on)
         self.neighbours = config.k if config.semantic else 0
@@ -90,6 +98,12 @@ class Alignment(AVENet):
     def settings_of(state: Mapping[str, Tensor]) -> dict[str, Any]:
         """What the keys of a state dict say of the settings: without projections, ``heads`` is False."""
         return {} if any(key.split(".")[0] in HEADS for key in state) else {"heads": False}
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch modes; what is heard follows, as ``clip_seconds`` is for testing alone."""
+        super().train(mode)
+        self.frontend = self._frontend()
+        return self
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """As :meth:`loss`, so that wrappers for several devices see the call."""
@@ -124,6 +138,13 @@ class Alignment(AVENet):
         if self.config.projects and self.config.retrieval != "avg":
             picture, sound = self.img_proj(picture), self.aud_proj(sound)
         return Embeddings(_unit(picture), _unit(sound))
+
+    def _frontend(self) -> ScipySpectrogram:
+        config = self.config
+        window = Window(SECONDS, channels=config.channels)
+        if config.clip_seconds is not None and not self.training:
+            window = counted_window(SECONDS, config.clip_seconds, config.channels)
+        return ScipySpectrogram(window, noverlap=353, amplitude="soundfile")  # datasets_lvs.py
 
     def _head(self) -> nn.Sequential:
         hidden = self.config.head_hidden

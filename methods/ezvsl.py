@@ -8,14 +8,14 @@ is what the contrastive loss compares. Official code: stoneMo/EZ-VSL. Difference
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from avbench.errors import UsageError
-from avbench.frontends import ScipySpectrogram
+from avbench.frontends import MIDDLE_3S, ScipySpectrogram, rolled_clip
 from avbench.nets.contrastive import info_nce
 from avbench.nets.resnet import Trunk, load_imagenet
 from avbench.nets.two_encoders import (
@@ -28,7 +28,7 @@ from avbench.nets.two_encoders import (
     reset_two_encoders,
 )
 from avbench.registry import register_method
-from avbench.types import Batch, Embeddings, Prediction, Window
+from avbench.types import Batch, Embeddings, Picture, Prediction
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class EZVSLConfig:
     pretrained: str | None = None  # of the image trunk: "imagenet" (paper), a path, or None = from scratch
     pool_temperature: float = 0.0  # 0 = best cell (paper, eq. of the max); above 0 a soft maximum, a departure
     seconds: float = 3.0  # heard, from the middle; the official --audio_dur has no effect, datasets.py hears 3
+    clip_seconds: float | None = None  # at test: None, or 10 (AVSBench 5) as SSLalignment re-evaluates
+    picture: Picture = "squash"  # at test, datasets.py; SSLalignment re-evaluates with "tensor"
     retrieval: Literal["max", "avg"] = "max"  # "max" is what training compares; which one is published is unknown
 
 
@@ -64,7 +66,8 @@ class EZVSL(nn.Module):
                 f"{config.tau}, {config.seconds} and {config.pool_temperature}"
             )
         self.config = config
-        self.frontend = ScipySpectrogram(Window(config.seconds, "centre-seconds"))
+        self.picture = config.picture
+        self.frontend = self._frontend()
         self.score_range = (-1 / config.tau, 1 / config.tau)
         self.imgnet = Trunk(3, width=config.width)
         self.img_proj = nn.Conv2d(self.imgnet.features, config.out_dim, kernel_size=1)
@@ -78,6 +81,12 @@ class EZVSL(nn.Module):
     def settings_of(state: Mapping[str, Tensor]) -> dict[str, int]:
         """The settings that an official state dict's shapes give away: ``out_dim``."""
         return projected_size(state, "img_proj.weight")
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch modes; what is heard follows, as ``clip_seconds`` is for testing alone."""
+        super().train(mode)
+        self.frontend = self._frontend()
+        return self
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """As :meth:`loss`, so that wrappers for several devices see the call."""
@@ -106,6 +115,11 @@ class EZVSL(nn.Module):
         if self.config.retrieval == "avg":
             return mean_cell_similarity(images, audios)
         return best_cell_similarity(images, audios)
+
+    def _frontend(self) -> ScipySpectrogram:
+        if self.training or self.config.clip_seconds is None:
+            return ScipySpectrogram(replace(MIDDLE_3S, seconds=self.config.seconds))
+        return rolled_clip(self.config.clip_seconds)
 
     def _encode(self, batch: Batch) -> tuple[Tensor, Tensor]:
         cells = self.img_proj(self.imgnet(batch.image))

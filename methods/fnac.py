@@ -28,7 +28,7 @@ from avbench.nets.two_encoders import (
     reset_two_encoders,
 )
 from avbench.registry import register_method
-from avbench.types import Batch, Embeddings, Prediction
+from avbench.types import Batch, Embeddings, Picture, Prediction
 
 EPSILON = 1e-5
 """Added to each map's range before it is divided by it (official code, ``model.py``)."""
@@ -47,6 +47,7 @@ class FNACConfig:
     fns2_weight: float = 100.0  # official scripts: false negatives by image; 0 leaves the term out
     foreground_threshold: float = 0.6  # model.py; cells strictly above it are foreground
     warmup: int = 5  # official scripts: epochs on the contrastive term alone
+    picture: Picture = "squash"  # at test, datasets.py; SSLalignment re-evaluates with "tensor"
     width: float = 1.0  # 1 = ResNet-18 as published; smaller for quick runs
     pretrained: str | None = None  # of the image trunk: "imagenet" (paper), a path, or None = from scratch
     pool_temperature: float = 0.0  # 0 = best cell (official code); above 0 a soft maximum, a departure
@@ -80,6 +81,7 @@ class FNAC(nn.Module):
     def __init__(self, config: FNACConfig) -> None:
         super().__init__()
         self.config = config
+        self.picture = config.picture
         self.frontend = ScipySpectrogram()
         self.score_range = (-1 / config.tau, 1 / config.tau)
         self.imgnet = Trunk(3, width=config.width)

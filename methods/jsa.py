@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import product
 from typing import Any, ClassVar, Literal, Self
@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from avbench.errors import UsageError
-from avbench.frontends import PowerSpectrogram
+from avbench.frontends import MIDDLE_5S, PowerSpectrogram
 from avbench.nets.contrastive import info_nce
 from avbench.nets.precision import at_least_float32
 from avbench.nets.resnet import STRIDE, Trunk, load_imagenet, reset_convolutions
@@ -55,6 +55,7 @@ class JSAConfig:
     infer_sharpening: float = 0.1  # official test script, for every model; 144k models were selected with 1.0
     eps_test: float = 1e-7  # added to the power before the log, dataset.py of the test sets
     eps_train: float = 1e-8  # the same while training, dataset.py of the training sets
+    channels: Literal["mean", "each"] = "mean"  # at test: "each" averages power spectrograms, dataset_avs.py
     dim: int = 512  # channels of tokens and slots, model_slot.py
     width: float = 1.0  # of both trunks: 1 = ResNet-18 as published; smaller for quick runs
     spectrogram_pool: int = 1  # 1 = as published; 2 averages 2 x 2 spectrogram cells, a departure for quick runs
@@ -226,7 +227,8 @@ class JSA(nn.Module):
 
     def _frontend(self) -> PowerSpectrogram:
         eps = self.config.eps_train if self.training else self.config.eps_test
-        return PowerSpectrogram(eps=eps, pool=self.config.spectrogram_pool)
+        window = MIDDLE_5S if self.training else replace(MIDDLE_5S, channels=self.config.channels)
+        return PowerSpectrogram(window, eps=eps, pool=self.config.spectrogram_pool)
 
     def _tokens(self, batch: Batch) -> tuple[Tensor, Tensor]:
         return _as_tokens(self.imgnet(batch.image)), _as_tokens(self.audnet(batch.audio))

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avbench.errors import UsageError
-from avbench.frontends import ScipySpectrogram
+from avbench.frontends import ScipySpectrogram, counted_window
 from avbench.nets.avenet import AVENet
 from avbench.nets.precision import at_least_float32
 from avbench.registry import register_method
-from avbench.types import Batch, Embeddings, Prediction, Window
+from avbench.types import Batch, Embeddings, Picture, Prediction, Window
 
 WHOLE_CLIP = 10.0
 """Seconds from which on a clip is heard from its start, as the official test does; shorter cuts are central."""
@@ -45,6 +45,9 @@ class LVSConfig:
     )
     seconds: float = WHOLE_CLIP  # heard at test, dataloader.py; 3 in the re-evaluation by SSLalignment
     train_seconds: float = 3.0  # heard in training, from the middle; paper, unverified
+    clip_seconds: float | None = None  # at test: None, or 10 (AVSBench 5) as SSLalignment re-evaluates
+    channels: Literal["mean", "first"] = "mean"  # "first": the re-evaluation; the official loader fails on several
+    picture: Picture = "squash"  # at test; "centre-crop": official, dataloader.py; "tensor": the re-evaluation
     noverlap: int = 274  # of the spectrogram, dataloader.py; 353 in the re-evaluation by SSLalignment
     pretrained: str | None = None  # of the image trunk: None (official code), "imagenet" (paper, unverified) or a path
     retrieval: Literal["avg", "soft", "max"] = "avg"  # mean feature, masked mean or best cell; none is published
@@ -70,6 +73,7 @@ class LVS(AVENet):
     def __init__(self, config: LVSConfig) -> None:
         super().__init__(width=config.width, pretrained=config.pretrained)
         self.config = config
+        self.picture = config.picture
         self.frontend = self._frontend()
 
     def train(self, mode: bool = True) -> Self:
@@ -120,9 +124,14 @@ class LVS(AVENet):
         return masked_mean(cosines, trimap(cosines, self.config)[0])
 
     def _frontend(self) -> ScipySpectrogram:
-        seconds = self.config.train_seconds if self.training else self.config.seconds
-        window = Window(seconds, "start" if seconds >= WHOLE_CLIP else "centre")
-        return ScipySpectrogram(window, noverlap=self.config.noverlap, amplitude="soundfile")
+        return ScipySpectrogram(self._window(), noverlap=self.config.noverlap, amplitude="soundfile")
+
+    def _window(self) -> Window:
+        config = self.config
+        if config.clip_seconds is not None and not self.training:
+            return counted_window(config.seconds, config.clip_seconds, config.channels)
+        seconds = config.train_seconds if self.training else config.seconds
+        return Window(seconds, "start" if seconds >= WHOLE_CLIP else "centre", config.channels)
 
 
 def all_cosines(cells: Tensor, sounds: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import nn
 
 from avbench.nets.resnet import Trunk, load_imagenet
 from avbench.registry import register_method
-from avbench.types import Batch, Prediction
+from avbench.types import Batch, Picture, Prediction
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class OGLConfig:
     weights: str | None = (
         None  # a file of torchvision's resnet18; None = IMAGENET1K_V1 (official code), cached or fetched
     )
+    picture: Picture = "squash"  # as the method that it is mixed into
 
 
 @register_method(
@@ -43,6 +44,7 @@ class OGL(nn.Module):
     def __init__(self, config: OGLConfig) -> None:
         super().__init__()
         self.config = config
+        self.picture = config.picture
         self.trunk = Trunk()
         load_imagenet(self.trunk, config.weights or "imagenet")
         self.requires_grad_(False)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from avbench.errors import UsageError
-from avbench.frontends import ScipySpectrogram
+from avbench.frontends import ScipySpectrogram, rolled_clip
 from avbench.nets.momentum import follow, momentum_copy
 from avbench.nets.resnet import Trunk, load_imagenet
 from avbench.nets.two_encoders import (
@@ -28,7 +28,7 @@ from avbench.nets.two_encoders import (
     reset_two_encoders,
 )
 from avbench.registry import register_method
-from avbench.types import Batch, Embeddings, Prediction
+from avbench.types import Batch, Embeddings, Picture, Prediction
 
 IMAGE_PARTS = ("imgnet", "img_proj1", "img_proj2")
 AUDIO_PARTS = ("audnet", "aud_proj1", "aud_proj2")
@@ -53,6 +53,8 @@ class SLAVCConfig:
     use_mom_eval: bool = False  # released test commands; True localises with the momentum parts, as training validates
     symmetric: bool = False  # False: both directions contrast sounds (model.py); True: sound to image contrasts images
     supervised: Literal["off", "official", "corrected", "squared"] = "off"  # --use_supervised_data; see supervise()
+    clip_seconds: float | None = None  # at test: None, or 10 (AVSBench 5) as SSLalignment re-evaluates
+    picture: Picture = "squash"  # at test, datasets.py; SSLalignment re-evaluates with "tensor"
     width: float = 1.0  # 1 = ResNet-18 as published; smaller for quick runs
     pretrained: str | None = None  # of the image trunk: "imagenet" (paper), a path, or None = from scratch
     retrieval: Literal["both", "correspondence", "avg"] = "both"  # spaces that similarity compares; none is published
@@ -94,7 +96,8 @@ class SLAVC(nn.Module):
     def __init__(self, config: SLAVCConfig) -> None:
         super().__init__()
         self.config = config
-        self.frontend = ScipySpectrogram()
+        self.picture = config.picture
+        self.frontend = self._frontend()
         self.score_range = (-1 / config.tau, 1 / config.tau)
         self.wants_truth = config.supervised != "off"
         self.imgnet = Trunk(3, width=config.width)
@@ -114,6 +117,12 @@ class SLAVC(nn.Module):
     def settings_of(state: Mapping[str, Tensor]) -> dict[str, int]:
         """The settings that an official state dict's shapes give away: ``out_dim``."""
         return projected_size(state, "img_proj1.weight")
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch modes; what is heard follows, as ``clip_seconds`` is for testing alone."""
+        super().train(mode)
+        self.frontend = self._frontend()
+        return self
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """As :meth:`loss`, so that wrappers for several devices see the call."""
@@ -161,6 +170,10 @@ class SLAVC(nn.Module):
         if self.config.retrieval == "avg":
             return mean_cell_similarity(images, audios)
         return best_cell_similarity(images, audios)
+
+    def _frontend(self) -> ScipySpectrogram:
+        clip = None if self.training else self.config.clip_seconds
+        return ScipySpectrogram() if clip is None else rolled_clip(clip)
 
     def _encode(self, batch: Batch, *, slow: bool = False) -> Features:
         def part(name: str) -> nn.Module:

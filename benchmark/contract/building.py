@@ -95,7 +95,7 @@ def front_end(cls: Any) -> str | None:
         raise ContractError(f"expected frontend.window to be a Window, {told(frontend)} has none: state what it hears")
     if frontend != twin or hash(frontend) != hash(twin):
         raise ContractError("expected equal front-ends in two builds, got different ones: make it a frozen dataclass")
-    audio = frontend(torch.zeros(SIZE, int(frontend.window.seconds * RATE)), RATE)
+    audio = frontend(torch.zeros(SIZE, frontend.window.samples(RATE)), RATE)
     if audio.ndim != 4 or audio.shape[:2] != (SIZE, 1) or not audio.isfinite().all():
         raise ContractError(
             f"expected a finite spectrogram [{SIZE}, 1, F, T] of {SIZE} silent waveforms, got {told(audio)}: correct "

@@ -166,7 +166,7 @@ def _pictures(generator: torch.Generator, *, silent: bool = False) -> Tensor:
 
 
 def _sounds(frontend: Any, generator: torch.Generator, *, silent: bool = False) -> Tensor:
-    shape = (SIZE, int(frontend.window.seconds * RATE))
+    shape = (SIZE, frontend.window.samples(RATE))
     loudness = torch.linspace(0.2, 1, SIZE)[:, None]
     waveform = torch.zeros(shape) if silent else loudness * (2 * torch.rand(shape, generator=generator) - 1)
     spectrogram: Tensor = frontend(waveform, RATE)

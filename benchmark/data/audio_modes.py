@@ -25,7 +25,7 @@ is not clipped; 0.1 is about the level of speech."""
 
 
 def altered(samples: Waveform, mode: AudioMode, *, key: str) -> Waveform:
-    """The waveform that ``mode`` puts in the place of ``samples``, of the same length.
+    """The waveform that ``mode`` puts in the place of ``samples``, of the same length; noise has one channel.
 
     ``silent`` is zeros; ``noise`` and ``quiet-noise`` are white Gaussian of the standard deviation in
     :data:`NOISE_RMS`, seeded by ``key`` (the sample's id), hence the same in every run, and the same but for their
@@ -34,8 +34,9 @@ def altered(samples: Waveform, mode: AudioMode, *, key: str) -> Waveform:
     if mode == "silent":
         return np.zeros_like(samples)
     if mode in NOISE_RMS:
-        noise = np.random.default_rng(_number("noise", key)).standard_normal(len(samples), dtype=np.float32)
-        return noise * np.float32(NOISE_RMS[mode])
+        noise: Waveform = np.random.default_rng(_number("noise", key)).standard_normal(samples.shape[-1:], dtype=np.float32)
+        noise *= np.float32(NOISE_RMS[mode])
+        return noise
     return samples
 
 

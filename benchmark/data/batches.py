@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from avbench.data.audio_modes import AudioMode, altered
-from avbench.data.decoding import Pixels, Waveform, cut, decode_audio
+from avbench.data.decoding import Pixels, Shown, Waveform, cut, decode_sounds
 from avbench.data.places import Place
 from avbench.data.splits import Sample
 from avbench.errors import AvbenchError, UsageError
-from avbench.types import Box, Window
+from avbench.types import Box, Picture, Window
 
 Failure = AvbenchError
 """Errors travel from a worker as values: raised there, the message would arrive wrapped in a traceback."""
@@ -39,8 +39,9 @@ class RawBatch:
     Attributes:
         indices: places of the samples in ``split.samples``.
         ids: their ids.
-        image: uint8 ``[B, 3, 224, 224]``; None where no image was needed.
-        waveforms: for each window float32 ``[B, int(seconds * rate)]``; empty where no audio was needed.
+        image: uint8 ``[B, 3, 224, 224]``, squashed or cropped in training; None where no such image was needed.
+        waveforms: for each window float32 ``[B, window.samples(rate)]``, or ``[B, channels, window.samples(rate)]``
+            where it hears each of several channels; empty where no audio was needed.
         rate: of the waveforms in Hz; 0 where there are none.
         objects: boxes of all visible objects per sample; None where the split does not know them.
         places: the part of its picture that each image is, as fractions of the frame; a crop in training.
@@ -48,6 +49,8 @@ class RawBatch:
             and ids are those of the pictures.
         broken: in training, ids of samples that could not be decoded, and why. For each of them the batch is one
             shorter: nothing takes its place, so that later batches stay what they are.
+        pictures: the images in further ways, ``[B, 3, 224, 224]`` as :func:`avbench.data.decoding.decode_pictures`
+            makes them; in testing alone, where a method asks for them.
     """
 
     indices: list[int]
@@ -59,10 +62,12 @@ class RawBatch:
     places: list[Box] = field(default_factory=list)
     partner: RawBatch | None = None
     broken: tuple[tuple[str, str], ...] = ()
+    pictures: dict[Picture, Tensor] = field(default_factory=dict)
 
     def tensors(self) -> list[Tensor]:
-        """The image and the waveforms, as far as there are any, and those of the partners."""
-        own = [*self.waveforms.values(), *([] if self.image is None else [self.image])]
+        """The images and the waveforms, as far as there are any, and those of the partners."""
+        images = [] if self.image is None else [self.image]
+        own = [*self.waveforms.values(), *images, *self.pictures.values()]
         return own if self.partner is None else own + self.partner.tensors()
 
     def pin_memory(self) -> RawBatch:
@@ -77,7 +82,8 @@ class RawBatch:
         image = None if self.image is None else change(self.image)
         partner = None if self.partner is None else self.partner._map(change)
         waveforms = {w: change(t) for w, t in self.waveforms.items()}
-        return replace(self, image=image, waveforms=waveforms, partner=partner)
+        pictures = {kind: change(t) for kind, t in self.pictures.items()}
+        return replace(self, image=image, waveforms=waveforms, partner=partner, pictures=pictures)
 
 
 @dataclass
@@ -91,11 +97,13 @@ class Decoded:
     rate: int = 0
     place: Box = WHOLE
     partner: Decoded | None = None
+    pictures: dict[Picture, Shown] = field(default_factory=dict)
 
     @property
-    def rates(self) -> tuple[int, int]:
-        """Of the sample's own sound and of the partner's, 0 without one."""
-        return self.rate, 0 if self.partner is None else self.partner.rate
+    def likeness(self) -> tuple[object, ...]:
+        """What samples must have in common to be stacked: rates and numbers of channels, the partner's too."""
+        own = self.rate, tuple(samples.shape[:-1] for samples in self.waveforms.values())
+        return own if self.partner is None else (*own, *self.partner.likeness)
 
 
 @dataclass(frozen=True)
@@ -126,9 +134,9 @@ def hear(
     Raises:
         AvbenchError: for a sound that cannot be decoded.
     """
-    samples, rate = decode_audio(present(sample.audio, sample), rate=rate)
-    samples = altered(samples, mode, key=key)
-    return {w: cut(samples, rate, w) for w in windows}, rate
+    sounds, rate = decode_sounds(present(sample.audio, sample), {w.channels for w in windows}, rate=rate)
+    heard = {way: altered(samples, mode, key=key) for way, samples in sounds.items()}
+    return {w: cut(heard[w.channels], rate, w) for w in windows}, rate
 
 
 def present(place: Place | None, sample: Sample) -> Place:
@@ -148,7 +156,7 @@ def stream(
     *,
     workers: int,
     device: torch.device,
-) -> Iterator[RawBatch]:
+) -> Generator[RawBatch, None, None]:
     """Decode the keys of ``batches`` in order and bring them to ``device``.
 
     Raises:
@@ -164,7 +172,7 @@ def stream(
 
 
 def collate(items: list[Decoded | Broken | Failure]) -> list[RawBatch | Failure]:
-    """Stack samples, splitting wherever the sampling rate changes.
+    """Stack samples, splitting wherever the sampling rate changes, or the number of channels kept apart.
 
     One failure takes the place of all. Broken samples are left out and named by the first batch, which is empty where
     there is no other sample.
@@ -173,7 +181,7 @@ def collate(items: list[Decoded | Broken | Failure]) -> list[RawBatch | Failure]
         if isinstance(item, Failure):
             return [item]
     good = [item for item in items if isinstance(item, Decoded)]
-    stacked = [_stack(list(group)) for _, group in groupby(good, key=lambda item: item.rates)]
+    stacked = [_stack(list(group)) for _, group in groupby(good, key=lambda item: item.likeness)]
     first, *others = stacked or [RawBatch([], [], None)]
     broken = tuple((item.id, item.reason) for item in items if isinstance(item, Broken))
     return [replace(first, broken=broken), *others]
@@ -192,6 +200,7 @@ def _stack(items: list[Decoded]) -> RawBatch:
         objects=objects if len(objects) == len(items) else None,
         places=[item.place for item in items],
         partner=_stack(partners) if partners else None,
+        pictures={k: torch.from_numpy(np.stack([i.pictures[k] for i in items])) for k in items[0].pictures},
     )
 
 

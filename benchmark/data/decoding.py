@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import struct
+import errno
+import math
+import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
-from math import gcd
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,19 +20,34 @@ from PIL import Image
 from avbench.data.packed import packed_picture, packed_pixels, packed_samples
 from avbench.data.places import Packed, Place
 from avbench.errors import AvbenchError, UsageError
-from avbench.types import CANVAS, Box, Window
+from avbench.types import CANVAS, Box, Channels, Picture, Window
 
 if TYPE_CHECKING:
     from torchaudio.transforms import Resample
 
 Pixels = NDArray[np.uint8]
 Waveform = NDArray[np.float32]
+"""``[n]``, or ``[channels, n]`` where the channels are kept apart."""
+Shown = NDArray[np.uint8] | NDArray[np.float32]
+"""A :data:`avbench.types.Picture`, ``[3, 224, 224]``: uint8, or for ``tensor`` floats near [0, 1], not clamped."""
 
 AUDIO_RATE = 16000
 """Hz. The official loaders but JSA's keep the file's own rate; one rate for all makes the spectrograms comparable."""
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
+"""What is opened as a picture, whatever it is called. Pillow's plugins for others run programs, as that for EPS."""
+
 TRAIN_SHORT_SIDE = 246
 """``int(224 * 1.1)``: the side from which EZ-VSL, SLAVC, FNAC and JSA crop in training."""
+
+FULL_SCALE = np.float32(2**-15)
+"""Of a step of 16-bit samples; a power of two, so that products with it are exact."""
+
+MOST_SAMPLES = 2**28
+"""Of all channels of a sound: 4 hours and a half at 16 kHz. A FLAC of silence would unpack to any size."""
+
+MOST_RATE = 768_000
+"""Hz; no converter is faster, and a header may claim 2^31."""
 
 MAX_RESAMPLE_KERNEL = 2**24
 """Elements; a rate that shares no factor with 16 kHz (44,099 Hz) would need a kernel of gigabytes."""
@@ -55,6 +71,24 @@ def decode_image(place: Place, *, size: int = CANVAS) -> Pixels:
         return square(open_rgb(place), size=size)
 
 
+def decode_pictures(place: Place, kinds: Collection[Picture]) -> dict[Picture, Shown]:
+    """The picture in all ways that the methods of a run look at it; a file is decoded once for all.
+
+    Returns:
+        for each of ``kinds`` what :data:`avbench.types.Picture` says, ``[3, 224, 224]``.
+
+    Raises:
+        AvbenchError: as :func:`decode_image`, and for a packed picture in another way than squashed.
+    """
+    if isinstance(place, Packed):
+        for kind in kinds:
+            _check_packed(place, kind)
+        return {kind: packed_pixels(place, size=CANVAS) for kind in kinds}
+    with _image_errors(place):
+        image = open_rgb(place)
+        return {kind: _MAKERS[kind](image) for kind in kinds}
+
+
 def decode_image_short_side(place: Place, *, short_side: int = TRAIN_SHORT_SIDE) -> Pixels:
     """The whole picture with its shorter side at ``short_side`` (bicubic) and the longer one truncated to int.
 
@@ -67,10 +101,7 @@ def decode_image_short_side(place: Place, *, short_side: int = TRAIN_SHORT_SIDE)
     if isinstance(place, Packed):
         return _channels_first(packed_picture(place, short_side=short_side))
     with _image_errors(place):
-        image = open_rgb(place)
-        shorter = min(image.size)
-        width, height = (short_side * side // shorter for side in image.size)
-        return _channels_first(image.resize((width, height), Image.Resampling.BICUBIC))
+        return _channels_first(_with_short_side(open_rgb(place), short_side))
 
 
 def random_crop(image: Pixels, *, rng: np.random.Generator, size: int = CANVAS) -> tuple[Pixels, Box]:
@@ -84,8 +115,10 @@ def random_crop(image: Pixels, *, rng: np.random.Generator, size: int = CANVAS) 
 
 def open_rgb(path: Path) -> Image.Image:
     """The decoded picture, its EXIF orientation not applied; Pillow's own errors."""
-    with Image.open(path) as image:
-        return image.convert("RGB")
+    _require_file(path)
+    with Image.open(path, formats=FORMATS) as image:
+        image.load()
+        return image if image.mode == "RGB" else image.convert("RGB")  # convert() would copy
 
 
 def square(image: Image.Image, *, size: int = CANVAS) -> Pixels:
@@ -93,93 +126,151 @@ def square(image: Image.Image, *, size: int = CANVAS) -> Pixels:
     return _channels_first(image.resize((size, size), Image.Resampling.BICUBIC))
 
 
-def decode_audio(place: Place, *, rate: int | None = AUDIO_RATE) -> tuple[Waveform, int]:
-    """The sound of a wav or flac file, or of a shard: mean of the channels, then torchaudio's default resampling.
+def centre_crop(image: Image.Image) -> Pixels:
+    """The middle square of an RGB picture at shorter side 224: torchvision's ``Resize`` and ``CenterCrop``, uint8."""
+    small = _with_short_side(image, CANVAS)
+    left, top = (round((side - CANVAS) / 2) for side in small.size)
+    return _channels_first(small.crop((left, top, left + CANVAS, top + CANVAS)))
+
+
+def as_tensor(image: Image.Image) -> NDArray[np.float32]:
+    """An RGB picture in [0, 1], then resized: torchvision's ``ToTensor`` and antialiased ``Resize((224, 224))``.
+
+    Returns:
+        float32 ``[3, 224, 224]``; the filter overshoots, and nothing is clamped.
+    """
+    import torch
+
+    with torch.inference_mode():
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float().div_(255)
+        small = torch.nn.functional.interpolate(pixels, (CANVAS, CANVAS), mode="bicubic", antialias=True)
+        shown: NDArray[np.float32] = small[0].contiguous().numpy()
+    return shown
+
+
+_MAKERS: dict[Picture, Callable[[Image.Image], Shown]] = {
+    "squash": square, "centre-crop": centre_crop, "tensor": as_tensor,
+}  # fmt: skip
+
+
+def decode_audio(place: Place, *, rate: int | None = AUDIO_RATE, channels: Channels = "mean") -> tuple[Waveform, int]:
+    """The sound of a wav or flac file, or of a shard, in one of the ways of :func:`decode_sounds`.
 
     Returns:
         float32 ``[n]``, full scale 1 (16-bit samples / 32768), and the rate in Hz: ``rate``, or the file's own
         where that is None.
 
     Raises:
+        AvbenchError: as :func:`decode_sounds`.
+    """
+    sounds, rate = decode_sounds(place, (channels,), rate=rate)
+    return sounds[channels], rate
+
+
+def decode_sounds(
+    place: Place, ways: Collection[Channels], *, rate: int | None = AUDIO_RATE
+) -> tuple[dict[Channels, Waveform], int]:
+    """The sound of a wav or flac file, or of a shard, its channels mixed in all ``ways``, the file read once.
+
+    Returns:
+        for each way float32 ``[n]``, full scale 1 (16-bit samples / 32768), or ``[channels, n]`` for several channels
+        kept apart; and the rate in Hz, ``rate`` or the file's own where that is None. Ways that agree share memory.
+
+    Raises:
         AvbenchError: for a file that is missing, empty, cut off, no wav or flac, without a sample, or with samples
             that are not finite.
     """
     if isinstance(place, Packed):
-        return mono(place, packed_samples(place, rate=rate), native=place.rate, rate=rate)
-    samples, native = read_sound(place)
-    return mono(place, samples, native=native, rate=rate)
-
-
-def read_sound(path: Path) -> tuple[Waveform, int]:
-    """All channels of a wav or flac file, float32 ``[n, channels]`` with full scale 1, and its rate in Hz.
-
-    Raises:
-        AvbenchError: for a file that is missing, empty, cut off, or no wav or flac.
-    """
-    _check_complete(path)
+        return mixed(place, packed_samples(place, rate=rate), ways, native=place.rate, rate=rate)
+    _check_complete(place)
     try:
-        samples, native = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError, ValueError) as problem:
-        raise AvbenchError(f"{path} cannot be read as sound ({problem}): expected a wav or flac file") from problem
-    return samples, native
+        samples, native = _read(place)
+    except (RuntimeError, OSError, ValueError, TypeError) as problem:
+        raise AvbenchError(f"{place} cannot be read as sound ({problem}): expected a wav or flac file") from problem
+    return mixed(place, samples, ways, native=native, rate=rate)
 
 
-def mono(path: Place, samples: Waveform, *, native: int, rate: int | None) -> tuple[Waveform, int]:
-    """Mean over channels of ``[n, channels]``, checked, at ``rate`` Hz (None: as it is); ``path`` is for the errors.
+def mixed(
+    path: Place, samples: Waveform, ways: Collection[Channels], *, native: int, rate: int | None
+) -> tuple[dict[Channels, Waveform], int]:
+    """``[n, channels]`` mixed in all ``ways``, checked, then at ``rate`` Hz by torchaudio's default resampling.
+
+    ``rate`` None leaves the rate as it is; ``path`` is for the errors. The result is that of :func:`decode_sounds`.
 
     Raises:
         AvbenchError: for no samples, samples that are not finite, or a rate that cannot be resampled.
     """
     if not len(samples):
         raise AvbenchError(f"{path} holds no sample of sound: fetch it again")
-    mixed = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
-    if not np.isfinite(mixed).all():
-        raise AvbenchError(f"{path} holds samples that are not finite (NaN or infinite): convert the sound again")
-    if rate is None or rate == native:
-        return np.ascontiguousarray(mixed), native
-    return _resample(path, mixed, native=native, rate=rate), rate
+    rate = native if rate is None else rate
+    kept = rate == native
+    made: dict[str, Waveform] = {}
+    for mixer in {_mixer(way, samples.shape[1], kept=kept) for way in ways}:
+        sound = _MIXERS[mixer](samples)
+        if not np.isfinite(sound).all():
+            raise AvbenchError(f"{path} holds samples that are not finite (NaN or infinite): convert the sound again")
+        made[mixer] = np.ascontiguousarray(sound) if kept else _resample(path, sound, native=native, rate=rate)
+    sounds = {way: made[_mixer(way, samples.shape[1], kept=kept)] for way in ways}
+    return sounds, rate
 
 
 def cut(samples: Waveform, rate: int, window: Window) -> Waveform:
     """The part of a clip that ``window`` hears, by the rules of :class:`avbench.types.Window`.
 
     Returns:
-        float32 ``[int(window.seconds * rate)]``.
+        float32 ``[window.samples(rate)]``, a view wherever nothing is repeated; of ``[channels, n]`` for each channel.
 
     Raises:
-        UsageError: for a window at random, which :func:`cut_at_random` cuts.
+        UsageError: for a window at random, which :func:`cut_at_random` cuts, or one whose ``part`` lies beyond its end.
     """
     if window.anchor == "random":
         raise UsageError("a window at random is for training alone: hear the centre or the start in testing")
-    n, need = len(samples), int(window.seconds * rate)
+    return _part(_clip(samples, rate, window), window)
+
+
+def _clip(samples: Waveform, rate: int, window: Window) -> Waveform:
+    n, need = samples.shape[-1], int(window.seconds * rate)
     if n < need:
-        return np.tile(samples, -(-need // n))[:need]
-    if window.anchor == "start":
+        repeated = np.tile(samples, -(-need // n))[..., :need]
+        return np.roll(repeated, need // 2 - n // 2, axis=-1) if window.anchor == "rolled" else repeated
+    if window.anchor in {"start", "rolled"}:
         start = 0
     elif window.anchor == "centre":
         start = (n - need) // 2
     else:
         start = min(int(max(n / rate / 2 - window.seconds / 2, 0) * rate), n - need)
-    return samples[start : start + need]
+    return samples[..., start : start + need]
+
+
+def _part(clip: Waveform, window: Window) -> Waveform:
+    if window.part is None:
+        return clip
+    if clip.shape[-1] < window.part[1]:
+        raise UsageError(
+            f"samples {window.part[0]} to {window.part[1]} are heard whatever the rate, but {window.seconds:g} s are "
+            f"{clip.shape[-1]} samples at the sound's: take a higher --audio-rate"
+        )
+    return clip[..., slice(*window.part)]
 
 
 def cut_at_random(samples: Waveform, rate: int, window: Window, *, rng: np.random.Generator) -> Waveform:
     """A part of a clip of ``window.seconds``, wherever ``rng`` says, by the rules of :class:`avbench.types.Window`.
 
     Returns:
-        float32 ``[int(window.seconds * rate)]``.
+        float32 ``[window.samples(rate)]``; of ``[channels, n]`` for each channel.
     """
-    n, need = len(samples), int(window.seconds * rate)
+    n, need = samples.shape[-1], int(window.seconds * rate)
     if n > need:
         start = int(rng.integers(n - need + 1))
-        return samples[start : start + need]
-    return samples[(int(rng.integers(n)) + np.arange(need)) % n]
+        return _part(samples[..., start : start + need], window)
+    return _part(samples[..., (int(rng.integers(n)) + np.arange(need)) % n], window)
 
 
 @contextmanager
 def _image_errors(path: Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of corrupt EXIF and the like, beside pixels that are whole
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as problem:
@@ -188,7 +279,7 @@ def _image_errors(path: Path) -> Iterator[None]:
         ) from problem
     except FileNotFoundError as problem:
         raise AvbenchError(f"expected a picture at {path}, found nothing: complete the media") from problem
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as problem:
+    except Exception as problem:  # whatever Pillow's parsers stumble over
         raise AvbenchError(
             f"{path} cannot be read as a picture ({problem}): it is cut off or no picture, replace it"
         ) from problem
@@ -198,9 +289,79 @@ def _channels_first(image: Image.Image) -> Pixels:
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
 
+def _with_short_side(image: Image.Image, short_side: int) -> Image.Image:
+    shorter = min(image.size)
+    width, height = (short_side * side // shorter for side in image.size)
+    if width * height > (Image.MAX_IMAGE_PIXELS or math.inf):
+        raise ValueError(f"{image.width} by {image.height} pixels are too narrow for a shorter side of {short_side}")
+    return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def _check_packed(place: Packed, kind: Picture) -> None:
+    if kind != "squash":
+        raise AvbenchError(
+            f"{place} is packed squashed, and a method was set to look at it as {kind!r}: evaluate from plain folders, "
+            'or set its picture to "squash"'
+        )
+
+
+def _read(path: Path) -> tuple[Waveform, int]:
+    """``[n, channels]``; 16-bit samples are read as such, since libsndfile is slow to make floats of them."""
+    with soundfile.SoundFile(path) as file:
+        _check_claims(path, file)
+        whole = file.subtype == "PCM_16"
+        samples = file.read(dtype="int16" if whole else "float32", always_2d=True)
+        rate: int = file.samplerate
+    return (samples * FULL_SCALE if whole else samples), rate
+
+
+def _check_claims(path: Path, file: soundfile.SoundFile) -> None:
+    """Refuse what would fill the memory before a sample of it is heard; a FLAC without a length claims the most."""
+    if file.frames * file.channels > MOST_SAMPLES:
+        raise AvbenchError(f"{path} claims {file.frames * file.channels} samples: expected a clip, cut it")
+    if file.samplerate > MOST_RATE:
+        raise AvbenchError(f"{path} claims a sampling rate of {file.samplerate} Hz: expected at most {MOST_RATE}")
+
+
+def _mixer(way: Channels, channels: int, *, kept: bool) -> Channels:
+    """The mixer that ``way`` comes to for so many channels, at the file's own rate or not."""
+    if channels == 1:
+        return "first"
+    return "mean" if way == "pyav" and (channels > 2 or not kept) else way
+
+
+def _mean(samples: Waveform) -> Waveform:
+    """Column by column: twenty times as fast as numpy's mean over a short last axis."""
+    total = samples[:, 0].copy()
+    for channel in range(1, samples.shape[1]):
+        total += samples[:, channel]
+    total /= np.float32(samples.shape[1])
+    return total
+
+
+def _rounded_up(samples: Waveform) -> Waveform:
+    """``(left + right + 1) >> 1`` of 16-bit steps; samples between the steps go to the nearest, as PyAV's do."""
+    steps = np.rint(samples * np.float32(2**15)).clip(-(2**15), 2**15 - 1).astype(np.int32)
+    rounded: Waveform = ((steps[:, 0] + steps[:, 1] + 1) >> 1).astype(np.float32)
+    rounded *= FULL_SCALE
+    return rounded
+
+
+_MIXERS: dict[Channels, Callable[[Waveform], Waveform]] = {
+    "mean": _mean, "pyav": _rounded_up, "first": lambda samples: samples[:, 0], "each": lambda samples: samples.T,
+}  # fmt: skip
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what is there and is no file, with an OSError; opening a pipe would wait for a writer."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "It is no file but a folder, a pipe or a device")
+
+
 def _check_complete(path: Path) -> None:
     """Refuse a wav file whose RIFF header promises more bytes than there are; libsndfile reads such files silently."""
     try:
+        _require_file(path)
         with path.open("rb") as file:
             head = file.read(12)
             size = file.seek(0, 2)
@@ -215,11 +376,13 @@ def _check_complete(path: Path) -> None:
 
 
 def _resample(path: Place, samples: Waveform, *, native: int, rate: int) -> Waveform:
-    common = gcd(native, rate)
+    common = math.gcd(native, rate)
     if (native // common) * (rate // common) > MAX_RESAMPLE_KERNEL:
         raise AvbenchError(
             f"{path} has an odd sampling rate of {native} Hz, which cannot be brought to {rate} Hz: convert the file"
         )
+    if samples.shape[-1] * rate / native > MOST_SAMPLES:
+        raise AvbenchError(f"{path} claims to last {samples.shape[-1] / native:.0f} s: expected a clip, cut it")
     import torch
 
     with torch.inference_mode():

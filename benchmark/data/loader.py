@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 
 from avbench.data.audio_modes import AudioMode, audio_sources
 from avbench.data.batches import Decoded, RawBatch, hear, present, stream
-from avbench.data.decoding import AUDIO_RATE, decode_image
+from avbench.data.decoding import AUDIO_RATE, Pixels, Waveform, decode_pictures
 from avbench.data.splits import Sample, Split
 from avbench.errors import AvbenchError, UsageError
-from avbench.types import Need, Window
+from avbench.types import Need, Picture, Window
 
 __all__ = ["LoaderOptions", "RawBatch", "iterate_batches"]
 
@@ -26,12 +27,14 @@ class LoaderOptions:
         workers: decoding processes; 0 decodes in the caller's.
         audio_mode: what is heard in the place of each sample's sound, ``true`` being that sound.
         audio_rate: Hz to which sounds are resampled; None keeps each file's own, as most official loaders do.
+        pictures: in which ways pictures are made; what is not ``squash`` comes in ``RawBatch.pictures``.
     """
 
     batch_size: int = 64
     workers: int = 0
     audio_mode: AudioMode = "true"
     audio_rate: int | None = AUDIO_RATE
+    pictures: tuple[Picture, ...] = ("squash",)
 
 
 DEFAULTS = LoaderOptions()
@@ -59,7 +62,7 @@ def iterate_batches(
 
     Yields:
         Batches of ``options.batch_size`` samples in order. Where files keep their own rate, a batch is split
-        wherever the rate changes.
+        wherever the rate changes; where channels are kept apart, wherever their number does.
 
     Raises:
         AvbenchError: for a sample that cannot be decoded, after the batches before it were yielded; for an audio mode
@@ -94,12 +97,16 @@ class _Decoder:
             return problem
 
     def _decode(self, index: int) -> Decoded:
-        sample, options = self.samples[index], self.options
-        image = decode_image(present(sample.image, sample)) if self.image else None
-        if not self.windows:
-            return Decoded(index, sample, image, {})
-        source = self.samples[self.partners[index]]
-        sounds, rate = hear(
-            source, self.windows, rate=options.audio_rate, mode=options.audio_mode, key=sample.id
+        sample = self.samples[index]
+        pictures = decode_pictures(present(sample.image, sample), self.options.pictures) if self.image else {}
+        image = pictures.pop("squash", None)
+        decoded = Decoded(index, sample, cast("Pixels | None", image), {}, pictures=pictures)
+        if self.windows:
+            decoded.waveforms, decoded.rate = self._hear(index)
+        return decoded
+
+    def _hear(self, index: int) -> tuple[dict[Window, Waveform], int]:
+        source, options = self.samples[self.partners[index]], self.options
+        return hear(
+            source, self.windows, rate=options.audio_rate, mode=options.audio_mode, key=self.samples[index].id
         )  # fmt: skip
-        return Decoded(index, sample, image, sounds, rate)

@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, Resize
 
 from avbench.data import decoding
-from avbench.data.decoding import cut, decode_audio, decode_image, decode_image_short_side, mono, random_crop
+from avbench.data.decoding import cut, decode_audio, decode_image, decode_image_short_side, mixed, random_crop
 from avbench.types import Window
 
 
@@ -161,8 +161,8 @@ def test_the_cut_never_runs_short(n: int) -> None:
 
 def test_no_channel_is_preferred() -> None:
     stereo = np.array([[1.0, 0.0], [0.0, 0.5]], dtype=np.float32)
-    samples, rate = mono(Path("a"), stereo, native=8000, rate=None)
-    assert (samples.tolist(), rate) == ([0.5, 0.25], 8000)
+    sounds, rate = mixed(Path("a"), stereo, ["mean"], native=8000, rate=None)
+    assert (sounds["mean"].tolist(), rate) == ([0.5, 0.25], 8000)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from avbench.data import batches as batches_module
 from avbench.data import loader
 from avbench.data.audio_modes import offscreen_partners, swap_partners
 from avbench.data.batches import Decoded, RawBatch, collate, stream
-from avbench.data.decoding import cut, decode_audio, decode_image
+from avbench.data.decoding import cut, decode_audio, decode_image, decode_sounds
 from avbench.data.loader import LoaderOptions, iterate_batches
 from avbench.data.splits import Split, load_split
 from avbench.errors import AvbenchError, UsageError
@@ -108,12 +108,12 @@ def test_any_indices_in_their_order(split: Split) -> None:
 def test_each_file_is_opened_once_whatever_the_number_of_windows(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Path] = []
 
-    def counting(path: Path, *, rate: int | None):
+    def counting(path: Path, ways: set, *, rate: int | None):
         opened.append(path)
-        return decode_audio(path, rate=rate)
+        return decode_sounds(path, ways, rate=rate)
 
-    monkeypatch.setattr(batches_module, "decode_audio", counting)
-    load(split, windows=(SHORT, LONG, Window(0.05, "start")))
+    monkeypatch.setattr(batches_module, "decode_sounds", counting)
+    load(split, windows=(SHORT, LONG, Window(0.05, "start"), Window(0.05, "start", "first")))
     assert len(opened) == len(set(opened)) == N
 
 

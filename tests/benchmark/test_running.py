@@ -78,8 +78,8 @@ def test_a_record_can_be_doubted(capsys, tiny_run):
 
 def test_each_sample_is_decoded_once_for_all_methods(monkeypatch, plugin_file, trainable_plugin, tiny_set, tmp_path):
     decoded = []
-    decode = loader.decode_image
-    monkeypatch.setattr(loader, "decode_image", lambda path: decoded.append(path.name) or decode(path))
+    decode = loader.decode_pictures
+    monkeypatch.setattr(loader, "decode_pictures", lambda path, _: decoded.append(path.name) or decode(path, _))
     second = plugin_file.with_name("second.py")
     second.write_text(plugin_file.read_text().replace("tiny-plugin", "second"))
     requests = [request_for(f"{place}:Tiny", None, {}) for place in (plugin_file, second)]

@@ -20,13 +20,13 @@ def untrained(monkeypatch):
 @pytest.fixture
 def decoded(monkeypatch):
     """The pictures that were decoded, in order."""
-    seen, decode = [], loader.decode_image
+    seen, decode = [], loader.decode_pictures
 
-    def spy(path):
+    def spy(path, kinds):
         seen.append(path.stem)
-        return decode(path)
+        return decode(path, kinds)
 
-    monkeypatch.setattr(loader, "decode_image", spy)
+    monkeypatch.setattr(loader, "decode_pictures", spy)
     return seen
 
 
