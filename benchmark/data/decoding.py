@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import math
-import stat
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from PIL import Image
 
 from avbench.data.packed import packed_picture, packed_pixels, packed_samples
 from avbench.data.places import Packed, Place
+from avbench.data.regular import require_file
 from avbench.errors import AvbenchError, UsageError
 from avbench.types import CANVAS, Box, Channels, Picture, Window
 
@@ -115,7 +114,7 @@ def random_crop(image: Pixels, *, rng: np.random.Generator, size: int = CANVAS) 
 
 def open_rgb(path: Path) -> Image.Image:
     """The decoded picture, its EXIF orientation not applied; Pillow's own errors."""
-    _require_file(path)
+    require_file(path)
     with Image.open(path, formats=FORMATS) as image:
         image.load()
         return image if image.mode == "RGB" else image.convert("RGB")  # convert() would copy
@@ -352,16 +351,10 @@ _MIXERS: dict[Channels, Callable[[Waveform], Waveform]] = {
 }  # fmt: skip
 
 
-def _require_file(path: Path) -> None:
-    """Refuse what is there and is no file, with an OSError; opening a pipe would wait for a writer."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "It is no file but a folder, a pipe or a device")
-
-
 def _check_complete(path: Path) -> None:
     """Refuse a wav file whose RIFF header promises more bytes than there are; libsndfile reads such files silently."""
     try:
-        _require_file(path)
+        require_file(path)
         with path.open("rb") as file:
             head = file.read(12)
             size = file.seek(0, 2)

@@ -9,6 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from avbench.data.regular import require_file
 from avbench.errors import AvbenchError
 from avbench.types import Box
 
@@ -23,6 +24,7 @@ def read_bytes(path: Path) -> bytes:
         AvbenchError: if it cannot be read.
     """
     try:
+        require_file(path)
         return path.read_bytes()
     except OSError as problem:
         raise AvbenchError(f"expected an annotation file at {path}: {problem.strerror}") from problem

@@ -330,7 +330,7 @@ def test_pictures_are_refused_or_whole(pictures) -> None:
 def test_a_picture_that_magnifies_into_gigabytes(pictures) -> None:
     (thread,) = (case.path for case in pictures if case.path.name == "thread.png")
     assert decode_image(thread).shape == (3, 224, 224)
-    with pytest.raises(AvbenchError, match="thread.png cannot be read as a picture .65000 by 1 pixels are too narrow"):
+    with pytest.raises(AvbenchError, match=r"thread.png cannot be read as a picture .65000 by 1 pixels are too narrow"):
         decode_image_short_side(thread)
 
 

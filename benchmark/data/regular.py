@@ -1,0 +1,15 @@
+"""Files that are files. Nothing here imports torch."""
+
+import errno
+import stat
+from pathlib import Path
+
+
+def require_file(path: Path) -> None:
+    """Refuse a folder, a pipe, whose opening would wait for a writer, and a device, whose reading may never end.
+
+    Raises:
+        OSError: for those, and for what cannot be looked at.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "It is no file but a folder, a pipe or a device")
