@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from avbench.data.regular import require_file
 from avbench.errors import UsageError, unknown_name
 
 PARTS = ("values", "method_values")
@@ -131,6 +132,7 @@ def _shown(value: Any) -> str:
 
 def _read(path: Path) -> Content:
     try:
+        require_file(path)
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"expected a recipe file, found nothing at {path}") from None
