@@ -78,7 +78,7 @@ def _checked(options: Namespace) -> int:
     split = None if options.split is None else open_split(options.split, places, bar)
     media = _media(split, places.data)
     with bar("checking files", len(media)) if media else nullcontext(lambda done: None) as progress:
-        checked = check_media(media, workers=options.workers, progress=progress)
+        checked = check_media(media, root=places.data, workers=options.workers, progress=progress)
     twice = [] if split is None else named_twice(split)
     leaks = [] if split is None else data_leakage.leaks_of(split, options)
     if options.json:

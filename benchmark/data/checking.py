@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
 from avbench.data.examining import FULL_SCALE, Facts, Kind, examine_all
 from avbench.data.layouts import AUDIO_SUFFIXES, IMAGE_SUFFIXES
 from avbench.data.leakage import clip_of
-from avbench.data.packs import PICTURE_FORMS, PackIndex
+from avbench.data.packs import PICTURE_FORMS, PackIndex, is_pack, verify_pack
 from avbench.data.places import Packed, Place
 from avbench.data.splits import Split
 from avbench.data.walking import walk
+from avbench.errors import AvbenchError
 
 SILENT_RMS = 1e-3
 """Below which a sound counts as silent: -60 dB of full scale."""
@@ -25,6 +27,9 @@ SHORT_SECONDS = 1.0
 
 CLIPPED_SHARE = 0.01
 """Of samples at full scale above which a sound counts as clipped."""
+
+MANIFEST = "manifest.jsonl"
+"""What ``avbench data prepare`` leaves beside the media."""
 
 Level = Literal["error", "warning"]
 
@@ -144,13 +149,47 @@ def named_twice(split: Split) -> list[tuple[str, ...]]:
     return [tuple(ids) for ids in groups.values() if len(ids) > 1]
 
 
+def _pack_findings(root: Path) -> list[Finding]:
+    """What is wrong with a pack itself: hashes, index, members."""
+    return [Finding("pack", "error", "a pack that is not whole", tuple(((root.name,), p) for p in verify_pack(root)))]
+
+
+def _still_findings(root: Path) -> list[Finding]:
+    """Clips whose picture stands still, where the videos were prepared by us and the manifest says so.
+
+    Raises:
+        AvbenchError: for a manifest with a line that is no record.
+    """
+    path = root / MANIFEST
+    lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []  # what a killed run cut off is no line
+    records = [_record(path, number, line) for number, line in enumerate(lines, start=1)]
+    still = {str(record.get("id")): record.get("still") is True for record in records}
+    told = "clips whose picture stands still, by manifest.jsonl"
+    return [Finding("still", "warning", told, tuple(((name,), "") for name, stands in still.items() if stands))]
+
+
+def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise AvbenchError(f"{path}, line {number}: expected the record of a sample, as JSON: prepare the videos again")
+    return record
+
+
 def check_media(
-    media: Sequence[Medium], *, workers: int | None = None, progress: Callable[[int], None] = lambda done: None
+    media: Sequence[Medium],
+    *,
+    root: Path | None = None,
+    workers: int | None = None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Checked:
     """Decode and measure every file of ``media``.
 
     Args:
-        media: of :func:`media_of` or :func:`media_below`.
+        media: of :func:`media_of`, :func:`media_of_pack` or :func:`media_below`.
+        root: the folder or the pack that they lie in, which may say more: a manifest, hashes of shards.
         workers: as for :func:`avbench.data.examining.examine_all`.
         progress: called with 1 for each file that is there.
 
@@ -161,15 +200,20 @@ def check_media(
     facts = examine_all([(medium.kind, medium.place) for medium in there], workers=workers, progress=progress)
     known = dict(zip(there, facts, strict=True))
     whole = {medium: fact for medium, fact in known.items() if fact.problem is None}
+    findings = [*(_root_findings(root) if root is not None else ()), *_findings(media, known, whole)]
     pictures, sounds = ([fact for m, fact in whole.items() if m.kind == kind] for kind in ("picture", "sound"))
     return Checked(
         tallies=_tallies(media, known),
-        findings=tuple(finding for finding in _findings(media, known, whole) if finding.items),
+        findings=tuple(sorted((f for f in findings if f.items), key=lambda f: f.level)),
         sizes=Counter(fact.size for fact in pictures if fact.size is not None),
         rates=Counter(fact.rate for fact in sounds),
         channels=Counter(fact.channels for fact in sounds if fact.channels),
         seconds=_spread([fact.seconds for fact in sounds]),
     )
+
+
+def _root_findings(root: Path) -> list[Finding]:
+    return _pack_findings(root) if is_pack(root) else _still_findings(root)
 
 
 def _kind(path: Path, *, masks: bool) -> Kind | None:
