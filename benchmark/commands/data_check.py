@@ -136,7 +136,7 @@ def _print(
     lines += [f"leakage   {leak.told}" for leak in leaks]
     print("\n".join(lines))
     verdict = "passed" if checked.passed else "failed"
-    print(f"{verdict}: {_cases(checked, 'error')} errors, {_cases(checked, 'warning') + len(twice)} warnings")
+    print(f"{verdict}: {_cases(checked, 'error'):,} errors, {_cases(checked, 'warning') + len(twice):,} warnings")
 
 
 def _cases(checked: Checked, level: str) -> int:

@@ -191,12 +191,13 @@ def check_media(
         media: of :func:`media_of`, :func:`media_of_pack` or :func:`media_below`.
         root: the folder or the pack that they lie in, which may say more: a manifest, hashes of shards.
         workers: as for :func:`avbench.data.examining.examine_all`.
-        progress: called with 1 for each file that is there.
+        progress: called with the number of files done since the last call, the missing ones first.
 
     Raises:
         AvbenchError: if a process dies.
     """
     there = [medium for medium in media if isinstance(medium.place, Packed) or medium.place.is_file()]
+    progress(len(media) - len(there))
     facts = examine_all([(medium.kind, medium.place) for medium in there], workers=workers, progress=progress)
     known = dict(zip(there, facts, strict=True))
     whole = {medium: fact for medium, fact in known.items() if fact.problem is None}

@@ -49,7 +49,7 @@ class Facts:
         size: width and height of a picture in pixels; None for a packed one.
         blank: whether a picture is of a single colour.
         rate: of a sound, in Hz.
-        channels: of a sound; 0 for a packed one.
+        channels: of a sound.
         seconds: that a sound lasts.
         rms: root of the mean square of the mono mix, full scale 1.
         clipped: share of its samples at full scale or above, in [0, 1].
@@ -139,7 +139,7 @@ def _sound(place: Place) -> Facts:
     return Facts(
         decoded=sha256(rate.to_bytes(8, "little") + samples.tobytes()).hexdigest(),
         rate=rate,
-        channels=0 if isinstance(place, Packed) else soundfile.info(place).channels,
+        channels=place.channels if isinstance(place, Packed) else soundfile.info(place).channels,
         seconds=len(samples) / rate,
         rms=float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))),
         clipped=float(np.mean(np.abs(samples) >= FULL_SCALE)),
