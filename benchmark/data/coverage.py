@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from avbench.data.places import Packed
+from avbench.data.places import Packed, Place
 from avbench.data.splits import Sample, Split
 from avbench.errors import AvbenchError, UsageError
 from avbench.types import Need
@@ -33,7 +33,7 @@ class Coverage:
 
 
 def coverage(split: Split, needs: Collection[Need]) -> Coverage:
-    """What of ``split`` is there, by listing each folder once; no file is opened.
+    """What of ``split`` is there, by listing each folder once; no file is opened. What is packed is there.
 
     Args:
         split: as loaded.
@@ -75,17 +75,26 @@ def media_fingerprint(split: Split, needs: Collection[Need]) -> str:
         UsageError: where media are needed and the split was loaded without.
     """
     stats = {folder: _stats(folder) for folder in _folders(split, needs)}
+    places = [place for sample in split.samples for place in _places(sample, needs)]
+    shards = {shard: _stat(shard) for shard in {place.shard for place in places if isinstance(place, Packed)}}
     digest = hashlib.sha256()
-    for path in (p for s in split.samples for p in _files(s, needs)):
-        digest.update(f"{path.parent.name}/{path.name}:{stats[path.parent].get(path.name)}\n".encode())
+    for place in places:
+        if isinstance(place, Packed):
+            digest.update(f"{place.shard.name}/{place.offset}:{shards[place.shard]}\n".encode())
+        else:
+            digest.update(f"{place.parent.name}/{place.name}:{stats[place.parent].get(place.name)}\n".encode())
     return digest.hexdigest()
 
 
-def _files(sample: Sample, needs: Collection[Need]) -> Iterator[Path]:
-    """The files that hold the media of a sample: their own, or the shards where they are packed."""
-    for need, place in (("image", sample.image), ("audio", sample.audio)):
+def _places(sample: Sample, needs: Collection[Need]) -> Iterator[Place]:
+    for need, place in (("image", sample.image), ("audio", sample.audio), ("audio", sample.mixed)):
         if need in needs and place is not None:
-            yield place.shard if isinstance(place, Packed) else place
+            yield place
+
+
+def _files(sample: Sample, needs: Collection[Need]) -> Iterator[Path]:
+    """The media of a sample that have files of their own."""
+    return (place for place in _places(sample, needs) if not isinstance(place, Packed))
 
 
 def _folders(split: Split, needs: Collection[Need]) -> set[Path]:
@@ -98,6 +107,11 @@ def _folders(split: Split, needs: Collection[Need]) -> set[Path]:
 
 def _names(folder: Path) -> list[str]:
     return os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - names alone, many thousands
+
+
+def _stat(shard: Path) -> tuple[int, int] | None:
+    stat = shard.stat() if shard.exists() else None
+    return None if stat is None else (stat.st_size, stat.st_mtime_ns)
 
 
 def _stats(folder: Path) -> dict[str, tuple[int, int]]:

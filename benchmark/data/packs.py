@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -48,14 +50,12 @@ class PackIndex(MediaIndex):
         manifest: what the pack is.
     """
 
-    def __init__(self, root: Path, manifest: PackManifest, columns: dict[str, Any]) -> None:
+    def __init__(self, root: Path, manifest: PackManifest, rows: _Rows) -> None:
         super().__init__(MediaFolders.below(root))
-        self.root, self.manifest, self._columns = root, manifest, columns
-        self._shards = [root / shard.name for shard in manifest.shards]
-        self._images, self._sounds = (_by_name(columns, picture) for picture in (True, False))
+        self.root, self.manifest, self._rows = root, manifest, rows
 
     def __len__(self) -> int:
-        return len(self._columns["name"])
+        return len(self._rows.names)
 
     @property
     def has_media(self) -> bool:
@@ -67,37 +67,53 @@ class PackIndex(MediaIndex):
         """A sentence that names the layout found."""
         made = self.manifest
         return (
-            f"a pack of {made.split} for {made.purpose}, {len(self._images)} pictures and "
-            f"{len(self._sounds)} sounds in {len(made.shards)} shards"
+            f"a pack of {made.split} for {made.purpose}, {len(self._rows.images)} pictures and "
+            f"{len(self._rows.sounds)} sounds in {len(made.shards)} shards"
         )
 
     def image(self, name: str) -> Place:
         """The picture called ``name``: where it lies, or a file that is not there."""
-        row = self._images.get(name)
-        return self._at(row) if row is not None else self.folders.frames / f"{name}.jpg"
+        row = self._rows.images.get(name)
+        return self.folders.frames / f"{name}.jpg" if row is None else self._rows.at(row)
 
     def sound(self, name: str) -> Place:
         """The sound called ``name``: where it lies, or a file that is not there."""
-        row = self._sounds.get(name)
-        return self._at(row) if row is not None else self.folders.audio / f"{name}.wav"
+        row = self._rows.sounds.get(name)
+        return self.folders.audio / f"{name}.wav" if row is None else self._rows.at(row)
 
     def entries(self, shard: str) -> list[Packed]:
         """All that the index has in the shard of this file name, by offset."""
-        number = [file.name for file in self.manifest.shards].index(shard)
-        rows = np.flatnonzero(self._columns["shard"] == number)
-        return sorted((self._at(int(row)) for row in rows), key=lambda place: place.offset)
+        places = map(self._rows.at, range(len(self)))
+        return sorted((place for place in places if place.shard.name == shard), key=lambda place: place.offset)
 
-    def _at(self, row: int) -> Packed:
-        columns = self._columns
+
+@dataclass(frozen=True)
+class _Rows:
+    """The index: which rows are of pictures and of sounds, by name, and the columns of all."""
+
+    images: dict[str, int]
+    sounds: dict[str, int]
+    names: list[str]
+    shards: list[Path]
+    shard: list[int]
+    offset: list[int]
+    size: list[int]
+    form: list[int]
+    rate: list[int]
+    channels: list[int]
+    native: list[int]
+
+    def at(self, row: int) -> Packed:
+        """What the row says; made when it is asked for, since few need all of a large index."""
         return Packed(
-            shard=self._shards[columns["shard"][row]],
-            offset=int(columns["offset"][row]),
-            size=int(columns["size"][row]),
-            form=FORMS[columns["form"][row]],
-            name=columns["name"][row],
-            rate=int(columns["rate"][row]),
-            channels=int(columns["channels"][row]),
-            native=int(columns["native"][row]),
+            self.shards[self.shard[row]],
+            self.offset[row],
+            self.size[row],
+            FORMS[self.form[row]],
+            self.names[row],
+            self.rate[row],
+            self.channels[row],
+            self.native[row],
         )
 
 
@@ -213,11 +229,7 @@ def _check_size(root: Path, file: PackFile) -> None:
         raise AvbenchError(f"{place} has {size} bytes where {file.size} were packed: it was replaced, pack again")
 
 
-def _read_index(root: Path, manifest: PackManifest) -> dict[str, Any]:
-    """The columns of the index, checked.
-
-    Names are a list, numbers arrays, forms their places in ``FORMS``, and ``picture`` says what is no sound.
-    """
+def _read_index(root: Path, manifest: PackManifest) -> _Rows:
     place = root / INDEX
     _check_size(root, manifest.index)
     content = place.read_bytes()
@@ -227,12 +239,27 @@ def _read_index(root: Path, manifest: PackManifest) -> dict[str, Any]:
         columns = _columns(content)
         _check_places(columns, np.array([shard.size for shard in manifest.shards], dtype=np.int64))
         _check_forms(columns)
+        return _rows(columns, [root / shard.name for shard in manifest.shards])
     except ValueError as problem:  # pyarrow's own errors are such
         raise AvbenchError(f"{place} is damaged or not of our making ({problem}): pack again") from problem
-    return columns
+
+
+def _rows(columns: dict[str, Any], shards: list[Path]) -> _Rows:
+    names: list[str] = columns["name"]
+    images, sounds = (_by_name(names, which) for which in (columns["picture"], ~columns["picture"]))
+    if len(images) + len(sounds) != len(names):
+        raise ValueError("a name stands there twice")
+    numbers = {key: columns[key].tolist() for key in ("shard", "offset", "size", "form", "rate", "channels", "native")}
+    return _Rows(images, sounds, names, shards, **numbers)
+
+
+def _by_name(names: list[str], which: NDArray[np.bool_]) -> dict[str, int]:
+    rows = np.flatnonzero(which).tolist()
+    return dict(zip(compress(names, which.tolist()), rows, strict=True))
 
 
 def _columns(content: bytes) -> dict[str, Any]:
+    """Names as a list, numbers as arrays, forms as their places in ``FORMS``; ``picture`` says what is no sound."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -261,13 +288,6 @@ def _codes(column: pyarrow.ChunkedArray, known: Sequence[str]) -> NDArray[np.int
     return places
 
 
-def _by_name(columns: dict[str, Any], picture: bool) -> dict[str, int]:
-    """The rows of the pictures, or of the sounds."""
-    rows: list[int] = np.flatnonzero(columns["picture"] == picture).tolist()
-    names = columns["name"]
-    return {names[row]: row for row in rows}
-
-
 def _check_places(columns: dict[str, Any], sizes: NDArray[np.int64]) -> None:
     shard, offset, size = columns["shard"], columns["offset"], columns["size"]
     if not ((shard >= 0) & (shard < len(sizes))).all():
@@ -275,9 +295,6 @@ def _check_places(columns: dict[str, Any], sizes: NDArray[np.int64]) -> None:
     end = sizes[shard] if len(shard) else sizes
     if not ((offset >= 0) & (offset <= end) & (size >= 0) & (size <= end - offset)).all():
         raise ValueError("a row points outside its shard")
-    for picture in (True, False):
-        if len(_by_name(columns, picture)) != (columns["picture"] == picture).sum():
-            raise ValueError("a name stands there twice")
 
 
 def _check_forms(columns: dict[str, Any]) -> None:
