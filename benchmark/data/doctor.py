@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,8 @@ from avbench.data.places import Packed, Place
 from avbench.data.shelves import Shelf
 from avbench.data.splits import Sample, Split
 
-Bar = Callable[[int], None]
+Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Begins a progress bar of so many steps, which is called with the steps that are done."""
 
 
 class Wanted(NamedTuple):
@@ -94,7 +96,7 @@ def diagnose(
     annotation: Callable[[str], Path | None],
     decode: bool = False,
     workers: int | None = None,
-    progress: Callable[[str, int], Bar],
+    progress: Progress,
 ) -> Diagnosis:
     """Look for the files of every sample of ``split`` in ``media``, and at each that is there.
 
@@ -107,7 +109,7 @@ def diagnose(
         annotation: finds the file of boxes of a picture by its name.
         decode: True decodes every file as the loader does, False reads headers and ends.
         workers: processes, None for as many as are worth it.
-        progress: begins a progress bar of so many steps.
+        progress: called once.
 
     Raises:
         AvbenchError: if a process that looks at files dies.
@@ -117,7 +119,8 @@ def diagnose(
     there = {(file.kind, file.place): None for file in wanted if file.place is not None and file.is_there}
     lacking = tuple(file for file in wanted if (file.kind, file.place) not in there)
     files = list(there)
-    found = problems(files, decode=decode, workers=workers, progress=progress("looking at files", len(files)))
+    with progress("looking at files", len(files)) as step:
+        found = problems(files, decode=decode, workers=workers, progress=step)
     reasons = {file: reason for file, reason in zip(files, found, strict=True) if reason is not None}
     broken = tuple(
         Broken(file.id, file.kind, file.place, reasons[file.kind, file.place])

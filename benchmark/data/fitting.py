@@ -46,8 +46,8 @@ def fits(media: MediaIndex, metadata: Path | None, progress: Callable[[int], Non
         progress: called with 1 for each split that was looked at.
 
     Returns:
-        The splits of which anything is there, the largest share first, then the most samples, then by name; and the
-        names of those whose official files are not at hand.
+        The splits of which anything is there, whole ones first, then the largest share in percent, then the most
+        samples there, then by name; and the names of those whose official files are not at hand.
     """
     found: list[Fit] = []
     absent: list[str] = []
@@ -59,7 +59,12 @@ def fits(media: MediaIndex, metadata: Path | None, progress: Callable[[int], Non
         elif fit.covered or fit.videos:
             found.append(fit)
         progress(1)
-    return sorted(found, key=lambda fit: (-(fit.covered + fit.videos) / fit.n, -fit.n, fit.split)), absent
+    return sorted(found, key=_order), absent
+
+
+def _order(fit: Fit) -> tuple[bool, float, int, str]:
+    there = fit.covered + fit.videos
+    return there < fit.n, -round(there / fit.n, 2), -there, fit.split
 
 
 def _fit(name: str, media: MediaIndex, metadata: Path | None, videos: set[str]) -> Fit | None:
