@@ -90,9 +90,7 @@ def read_manifest(root: Path) -> PackManifest:
     """
     place = root / MANIFEST
     if not place.exists():
-        raise AvbenchError(
-            f"{root} holds shards of an unfinished pack, without {MANIFEST}: run avbench data pack again"
-        )
+        raise AvbenchError(f"{root} holds a pack that is unfinished, without {MANIFEST}: run avbench data pack again")
     values = read_json(place)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise AvbenchError(f"{place} does not describe a pack: expected the format {FORMAT!r}, name another folder")
