@@ -205,7 +205,7 @@ def origin_of(text: str | None, web: Web) -> Origin:
         return Public(web)
     if text.startswith(("http://", "https://")):
         return Mirror(text, web)
-    if "://" not in text and Path(text).is_dir():
+    if text and "://" not in text and Path(text).is_dir():
         return Folder(Path(text))
     raise UsageError(f"expected --from with a folder, or an address with http:// or https://, got {text!r}")
 
