@@ -33,7 +33,7 @@ from avbench.truth import Truth
 from avbench.types import CANVAS
 
 Of = Literal["boxes", "masks"]
-"""What the annotated pixels are: the union of the boxes, or the mask."""
+"""What the annotated pixels are: the union of the boxes, of whichever annotator, or the mask."""
 
 ANNOTATIONS = "annotations.json"
 UNNAMED = "sounding object"
@@ -70,7 +70,7 @@ def export_truth(truth: Truth, folder: Path, *, of: Of = "boxes") -> Path:
     annotations = []
     for start in range(0, len(truth), PART):
         rows = range(start, min(start + PART, len(truth)))
-        for row, encoded in zip(rows, _encoded(drawn(slice(start, rows.stop))), strict=True):
+        for row, encoded in zip(rows, _encoded(drawn(slice(start, rows.stop)) > 0), strict=True):
             if encoded["area"]:
                 annotations.append(_annotation(truth, row, names, encoded))
     content = {
@@ -106,7 +106,7 @@ def export_predictions(
     priors = read_parts(prior.folder, len(truth), ("map",)) if prior else None
     start = 0
     for part in checked_parts(task, truth):
-        rows = part_rows(task, part, object_maps(next(priors)) if priors else None)
+        rows = part_rows(task, part, object_maps(next(priors)) if priors else None, family=truth.family)
         own = part.tensors.get("confidence")
         for key, row in rows.items():
             found[key] += _results(row, own, names, range(start, start + len(part.ids)), truth)

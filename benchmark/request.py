@@ -227,9 +227,11 @@ def protocols_for(split: Split, asked: Sequence[str]) -> tuple[str, ...]:
     """The protocols asked for; ``all`` stands for every one that the split has the truth for.
 
     Raises:
-        UsageError: for one that scores against masks or several sources, on a split that has none.
+        UsageError: for a split without truth, or one that scores against masks or several sources where it has none.
     """
     kinds = truth_kinds(split.samples)
+    if not kinds:
+        raise UsageError(_no_truth(split))
     found = [name for one in asked for name in (PROTOCOLS if one == ALL else [one])]
     fitting = [name for name in found if protocol_called(name).truth in kinds]
     for name in asked:
@@ -243,14 +245,21 @@ def protocols_for(split: Split, asked: Sequence[str]) -> tuple[str, ...]:
 
 
 def truth_kinds(samples: Sequence[Sample]) -> set[Truth]:
-    """What the samples can be scored against."""
+    """What the samples can be scored against; where boxes are asked, a mask stands for those of a sample without."""
     masks = [sample.mask is not None for sample in samples if sample.sounding]
-    found: set[Truth] = {"boxes"}
+    told = not masks or any(masks) or any(sample.boxes for sample in samples)
+    found: set[Truth] = {"boxes"} if told else set()
     if masks and all(masks):
         found.add("masks")
     if any(len(sample.sources) > 1 for sample in samples):
         found.add("sources")
     return found
+
+
+def _no_truth(split: Split) -> str:
+    if split.purpose == "train":
+        return f"the split {split.name} is a list to train on, without truth to score against: name a test split"
+    return f"the split {split.name} has no boxes, and no masks were found: its masks lie with the media, pass --data"
 
 
 def require_image_query(method: str, extra: Iterable[str]) -> None:

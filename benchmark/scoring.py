@@ -112,7 +112,8 @@ def score_tasks(
         objects = object_maps(next(priors)) if priors else None
         for tally in tallies:
             part = next(tally.parts)
-            _score_part(tally, part, drawn, objects, confidence=extended)
+            rows_of_part = part_rows(tally.task, part, objects, family=truth.family)
+            _score_part(tally, part, drawn, rows_of_part, confidence=extended)
             _score_sources(tally, part, truth, rows)
         advance(rows.stop - rows.start)
     return [tally.scores() for tally in tallies]
@@ -148,8 +149,14 @@ def _drawn(truth: Truth, rows: slice, kinds: set[TruthKind]) -> dict[TruthKind, 
     return {kind: draw(rows) for kind, draw in drawing.items() if kind in kinds}
 
 
-def part_rows(task: Task, part: Part, objects: RawMaps | None) -> dict[RowKey, Row]:
+def part_rows(task: Task, part: Part, objects: RawMaps | None, *, family: str) -> dict[RowKey, Row]:
     """What is measured of a part: its maps, those mixed in, and the protocol of each row but those of several sources.
+
+    Args:
+        task: Whose rows.
+        part: Of its predictions.
+        objects: The object maps of the same samples, where rows need them.
+        family: Of the data set, which a protocol may look at.
 
     Raises:
         UsageError: for a variant that needs an image-query map where there is none.
@@ -161,7 +168,7 @@ def part_rows(task: Task, part: Part, objects: RawMaps | None) -> dict[RowKey, R
     seen = [objects] if objects else []
     fused = {"iqr": own_query, "av+ogl": seen, "iqr+ogl": own_query + seen}
     return {
-        (variant, name): Row(maps[MAPS[variant]], _protocol_on(task, name), tuple(fused.get(variant, ())))
+        (variant, name): Row(maps[MAPS[variant]], _protocol_on(task, name, family), tuple(fused.get(variant, ())))
         for variant, name in task.rows
         if protocol_called(name).truth != "sources"
     }
@@ -184,11 +191,10 @@ def object_maps(part: Part) -> RawMaps:
 
 
 def _score_part(
-    tally: _Tally, part: Part, drawn: Mapping[TruthKind, Tensor], objects: RawMaps | None, *, confidence: bool
+    tally: _Tally, part: Part, drawn: Mapping[TruthKind, Tensor], rows: Mapping[RowKey, Row], *, confidence: bool
 ) -> None:
     own = part.tensors.get("confidence") if confidence else None
     tally.score_range, tally.own_confidence = part.score_range, own is not None
-    rows = part_rows(tally.task, part, objects)
     if not rows:
         return
     measured = measure_rows(list(rows.values()), drawn, confidence=confidence and own is None)
@@ -203,8 +209,8 @@ def _score_sources(tally: _Tally, part: Part, truth: Truth, rows: slice) -> None
             tally.found.setdefault(key, []).append(measure_sources(part, protocol, truth, rows))
 
 
-def _protocol_on(task: Task, name: str) -> Protocol:
-    protocol = protocol_called(name).on(task.stored.split)
+def _protocol_on(task: Task, name: str, family: str) -> Protocol:
+    protocol = protocol_called(name).on(family)
     return protocol.of_prior() if task.is_prior else protocol
 
 
@@ -220,7 +226,7 @@ def _require_fitting(stored: Stored, part: Part, ids: Sequence[str]) -> None:
 
 
 def _areas(truth: Truth) -> Tensor:
-    """``[n]``: pixels of each sample's boxes together."""
+    """``[n]``: the sum of each sample's truth as boxes tell it."""
     starts = range(0, len(truth), PART)
     return torch.cat([truth.union_maps(slice(n, n + PART)).sum(dim=(1, 2)).double() for n in starts])
 

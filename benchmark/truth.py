@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-FORMAT = 1
+FORMAT = 2
 """Version of the file's layout, of the rules that mask pictures are read by, and of its content hash."""
 
 KNOWN = b"avbench.truth"
-"""Key of the file's own metadata: ``format``, ``split``, ``title``, ``split_sha256`` and ``sha256``."""
+"""Key of the file's own metadata: ``format``, ``split``, ``family``, ``title``, ``split_sha256`` and ``sha256``."""
 
-COLUMNS = ("id", "label", "image_name", "sounding", "doubtful", "boxes", "sources", "mask")
+COLUMNS = ("id", "label", "image_name", "sounding", "doubtful", "boxes", "consensus", "sources", "mask")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Truth:
         boxes: as the annotation file has them, out of the frame or not.
         sources: the sounding objects one by one, where the split knows them.
         rles: sounding pixels of the 224 x 224 frame, as the ``counts`` of a compressed COCO RLE; None without a mask.
+        consensus: True where the boxes are those of several annotators.
+        family: of the data set, as :attr:`avbench.data.splits.Split.family`.
     """
 
     split: str
@@ -63,6 +65,8 @@ class Truth:
     boxes: tuple[tuple[Box, ...], ...]
     sources: tuple[tuple[Source, ...], ...]
     rles: tuple[str | None, ...]
+    consensus: tuple[bool, ...] = ()
+    family: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,18 +84,36 @@ class Truth:
 
     @cached_property
     def positive(self) -> Tensor:
-        """bool ``[N]``: the samples with boxes."""
+        """bool ``[N]``: the samples with boxes, and those that sound and have a mask instead."""
         import torch
 
-        return torch.tensor([bool(boxes) for boxes in self.boxes], dtype=torch.bool)
+        told = zip(self.boxes, self.rles, self.sounding, strict=True)
+        return torch.tensor([bool(boxes) or (rle is not None and sounds) for boxes, rle, sounds in told])
 
     def union_maps(self, rows: slice) -> Tensor:
-        """The pixels inside any box, by the rule of :func:`avbench.metrics.ground_truth.union_map`, to the bit.
+        """How much each pixel weighs where the truth is told by boxes.
+
+        By the rule of :func:`avbench.metrics.ground_truth.union_map`, to the bit: 1 inside any box. Where the boxes are
+        those of several annotators, half the number of boxes over the pixel and at most 1, as in
+        :func:`avbench.metrics.ground_truth.consensus_map`. Where a sounding sample has a mask and no boxes, its mask
+        (stoneMo/AVGN ``datasets.py``).
 
         Returns:
-            uint8 ``[n, 224, 224]`` of 0 and 1, first index y; all 0 where there is no box, or none with an area.
+            ``[n, 224, 224]``, first index y: uint8 of 0 and 1, or float32 of 0, 1/2 and 1 if any of the samples has the
+            boxes of several annotators; all 0 where there is no box, or none with an area.
         """
-        return drawn_boxes(self.boxes[rows])
+        import torch
+
+        counts, agreed = box_counts(self.boxes[rows]), list(self.consensus[rows])
+        maps = counts.clip(max=1)
+        masked = [n for n, kept in enumerate(self.positive[rows].tolist()) if kept and not self.boxes[rows][n]]
+        if masked:
+            maps[masked] = self.masks(rows)[masked].numpy()
+        if not any(agreed):
+            return torch.from_numpy(maps)
+        weights = maps.astype("float32")
+        weights[agreed] = (counts[agreed].astype("float32") / 2).clip(max=1)
+        return torch.from_numpy(weights)
 
     def source_maps(self, row: int) -> Tensor:
         """One map like those of :meth:`union_maps` for each source of a sample: uint8 ``[K, 224, 224]``, K may be 0."""
@@ -131,7 +153,7 @@ def truth_key(split: Split) -> str:
         AvbenchError: if the picture of a mask is no longer there.
     """
     rows = [{**_row(split, s), "mask": None if s.mask is None else _stamp(s.mask)} for s in split.samples]
-    return hash_json([FORMAT, split.name, split.title, split.sha256, rows])
+    return hash_json([FORMAT, split.name, split.family, split.title, split.sha256, rows])
 
 
 def truth_path(split: Split, runs: Path) -> Path:
@@ -155,6 +177,7 @@ def write_truth(split: Split, runs: Path) -> Path:
     known = {
         "format": FORMAT,
         "split": split.name,
+        "family": split.family,
         "title": split.title,
         "split_sha256": split.sha256,
         "sha256": hash_json(rows),
@@ -189,6 +212,8 @@ def read_truth(path: Path) -> Truth:
         boxes=tuple(_boxes(boxes) for boxes in columns["boxes"]),
         sources=tuple(tuple(Source(s["label"], _boxes(s["boxes"])) for s in found) for found in columns["sources"]),
         rles=columns["mask"],
+        consensus=columns["consensus"],
+        family=known["family"],
     )
 
 
@@ -197,6 +222,11 @@ def _row(split: Split, sample: Sample) -> dict[str, Any]:
     for box in (*sample.boxes, *(box for source in sample.sources for box in source.boxes)):
         if any(isnan(v) for v in box):
             raise AvbenchError(f"{sample.id} of {split.name}: a box needs four numbers, got {list(box)}: correct it")
+    if sample.sounding and not sample.boxes and sample.mask is None:
+        raise AvbenchError(
+            f"{sample.id} of {split.name} sounds, and has neither boxes nor a mask to score against: expected "
+            f"masks/{sample.names.mask or sample.id}.png among the media, complete them"
+        )
     return {
         "id": sample.id,
         "label": sample.label,
@@ -204,6 +234,7 @@ def _row(split: Split, sample: Sample) -> dict[str, Any]:
         "sounding": sample.sounding,
         "doubtful": sample.doubtful,
         "boxes": _numbers(sample.boxes),
+        "consensus": sample.consensus,
         "sources": [{"label": source.label, "boxes": _numbers(source.boxes)} for source in sample.sources],
     }
 
@@ -269,7 +300,7 @@ def _schema() -> pa.Schema:
 
     boxes = pa.list_(pa.list_(pa.float64()))
     sources = pa.list_(pa.struct([("label", pa.string()), ("boxes", boxes)]))
-    types = (pa.string(), pa.string(), pa.string(), pa.bool_(), pa.bool_(), boxes, sources, pa.string())
+    types = (pa.string(), pa.string(), pa.string(), pa.bool_(), pa.bool_(), boxes, pa.bool_(), sources, pa.string())
     return pa.schema(list(zip(COLUMNS, types, strict=True)))
 
 
@@ -303,13 +334,20 @@ def _unusable(path: Path, reason: str) -> AvbenchError:
 
 def drawn_boxes(boxes: Sequence[Sequence[Box]]) -> Tensor:
     """uint8 ``[n, 224, 224]``: 1 inside any box of each entry; coordinates clipped to [0, 1], scaled, truncated."""
-    import numpy as np
     import torch
 
-    maps = np.zeros((len(boxes), CANVAS, CANVAS), dtype=np.uint8)
+    return torch.from_numpy(box_counts(boxes).clip(max=1))
+
+
+def box_counts(boxes: Sequence[Sequence[Box]]) -> NDArray[np.uint8]:
+    """uint8 ``[n, 224, 224]``: how many boxes of each entry hold a pixel, 255 at most, drawn as :func:`drawn_boxes`."""
+    import numpy as np
+
+    counts = np.zeros((len(boxes), CANVAS, CANVAS), dtype=np.uint8)
     flat: NDArray[np.float64] = np.array([box for some in boxes for box in some], dtype=np.float64).reshape(-1, 4)
     pixels = (flat.clip(0, 1) * CANVAS).astype(np.int64).tolist()
     owners = [place for place, some in enumerate(boxes) for _ in some]
     for place, (x0, y0, x1, y1) in zip(owners, pixels, strict=True):
-        maps[place, y0:y1, x0:x1] = 1
-    return torch.from_numpy(maps)
+        held = counts[place, y0:y1, x0:x1]
+        np.add(held, held < 255, out=held, casting="unsafe")
+    return counts

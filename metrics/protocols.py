@@ -76,7 +76,7 @@ class Confidence:
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Another upsampling of all maps on sets whose name does not begin with ``but_for``."""
+    """Another upsampling of all maps on the data sets of other families."""
 
     but_for: str
     upsampling: Upsampling
@@ -109,9 +109,12 @@ class Protocol:
     headline: tuple[str, ...] = ("locacc", "auc", "mean_ciou")
     """Ids of the metrics that stand for the protocol in tables, the one that ranks first."""
 
-    def on(self, split: str) -> Protocol:
-        """The protocol as it stands for a split: with :attr:`elsewhere`, the sets it does not name are upsampled so."""
-        if self.elsewhere is None or split.startswith(self.elsewhere.but_for):
+    def on(self, family: str) -> Protocol:
+        """The protocol as it stands for a family of data sets, such as ``vggss`` with all its lists.
+
+        With :attr:`elsewhere`, the maps of the families that it does not name are upsampled so.
+        """
+        if self.elsewhere is None or family == self.elsewhere.but_for:
             return self
         return replace(self, upsampling=self.elsewhere.upsampling)
 

@@ -25,7 +25,7 @@ Values = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: whose maps, under which protocol (on its split), with what mixed in."""
+    """One row of a table: whose maps, under which protocol (as it stands for the data set), with what mixed in."""
 
     maps: RawMaps
     protocol: Protocol
@@ -87,7 +87,8 @@ def score(maps: Tensor, truth: Tensor, protocol: Protocol, *, prior: Tensor | No
     Args:
         maps: ``[B, h, w]`` raw scores at their native size, higher is louder.
         truth: ``[B, H, W]`` weights in [0, 1] on the canvas, of any type.
-        protocol: From :func:`~avbench.metrics.protocols.get_protocol`, on its split (:meth:`Protocol.on`).
+        protocol: From :func:`~avbench.metrics.protocols.get_protocol`, as it stands for the data
+            set (:meth:`Protocol.on`).
         prior: ``[B, h', w']``, one of :attr:`Row.priors`.
 
     Returns:

@@ -176,15 +176,14 @@ def load_split(
 def content_hash(annotations: Iterable[Annotation]) -> str:
     """SHA-256 of ``[id, boxes, label, sounding, image, audio]`` of all entries in order, as compact JSON.
 
-    An entry ends with an object of those of ``group``, ``mask``, ``mixed``, ``consensus`` and ``sources`` that it has.
+    An entry ends with an object of those of ``group``, ``mask``, ``mixed`` and ``consensus`` that it has.
     """
     rows = [[a.id, a.boxes, a.label, a.sounding, a.image, a.audio, *_further(a)] for a in annotations]
     return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()
 
 
 def _further(a: Annotation) -> list[dict[str, Any]]:
-    sources = [[source.label, source.boxes] for source in a.sources]
-    found = {"group": a.group, "mask": a.mask, "mixed": a.mixed, "consensus": a.consensus, "sources": sources}
+    found = {"group": a.group, "mask": a.mask, "mixed": a.mixed, "consensus": a.consensus}
     return [{name: value for name, value in found.items() if value}] if any(found.values()) else []
 
 

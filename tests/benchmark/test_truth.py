@@ -111,7 +111,7 @@ def test_union_maps_are_those_of_the_metric(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     boxes = [tuple(map(float, rng.uniform(-0.2, 1.2, 4))) for _ in range(60)]
     edges = [(k / 224, 0.0, (k + 1) / 224, 1 / 3) for k in range(0, 224, 7)]
-    drawn = [Sample(f"s{i}", None, None, tuple(boxes[i : i + i % 4])) for i in range(40)]
+    drawn = [Sample(f"s{i}", None, None, tuple(boxes[i : i + i % 4]), sounding=i % 4 > 0) for i in range(40)]
     drawn += [Sample(f"e{i}", None, None, (box,)) for i, box in enumerate(edges)]
     came = read_truth(write_truth(split_of(*SAMPLES, *drawn), tmp_path))
     maps = came.union_maps(slice(None))
@@ -258,7 +258,7 @@ def test_another_parquet_file(written: Path) -> None:
 
 
 def test_another_format(written: Path) -> None:
-    refused(rewritten(written, pq.read_table(written), format=2), "it has format 2 where this avbench reads 1")
+    refused(rewritten(written, pq.read_table(written), format=1), "it has format 1 where this avbench reads 2")
 
 
 def test_missing_columns(written: Path) -> None:
