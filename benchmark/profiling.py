@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import multiprocessing
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avbench.clock import Clock
 from avbench.errors import UsageError
 from avbench.metrics.extended import detection_summary
 from avbench.metrics.protocols import PROTOCOLS
@@ -54,23 +53,6 @@ class Steps:
 
 
 @dataclass
-class Clock:
-    """Time spent, summed over the intervals measured."""
-
-    wall: float = 0.0
-    cpu: float = 0.0
-    items: int = 0
-
-    @contextmanager
-    def on(self, items: int) -> Iterator[None]:
-        """Add what passes meanwhile, for so many items."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        yield
-        self.wall, self.cpu = self.wall + time.perf_counter() - wall, self.cpu + time.process_time() - cpu
-        self.items += items
-
-
-@dataclass
 class Step:
     """One kind of work, ours and the oracle's.
 
@@ -105,11 +87,18 @@ class ScoringProfile:
     """Most memory beyond the imported libraries, by the number of samples scored in a process of its own."""
 
 
-def load_oracle(path: Path) -> Any:
-    """The module with the official steps.
+SCORING = (
+    *("PROTOCOLS", "score_sample", "canvas_of", "mask_of", "adaptive_threshold", "ciou", "confidence_of"),
+    *("full_curve_ap", "full_max_f1", "official_ap", "retrieval_recalls"),
+)
+"""What is timed of the official steps of scoring."""
+
+
+def load_oracle(path: Path, wanted: Sequence[str] = SCORING) -> Any:
+    """The module with official steps.
 
     Raises:
-        UsageError: if it is not there, or lacks what is timed.
+        UsageError: if it is not there, or lacks what is ``wanted``.
     """
     spec = importlib.util.spec_from_file_location("avbench_profiled_oracle", path) if path.is_file() else None
     if spec is None or spec.loader is None:
@@ -118,15 +107,9 @@ def load_oracle(path: Path) -> Any:
         )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    wanted = (
-        *("PROTOCOLS", "score_sample", "canvas_of", "mask_of", "adaptive_threshold", "ciou", "confidence_of"),
-        *("full_curve_ap", "full_max_f1", "official_ap", "retrieval_recalls"),
-    )
     missing = [name for name in wanted if not hasattr(module, name)]
     if missing:
-        raise UsageError(
-            f"{path} lacks {', '.join(missing)} of the official steps: name tests/oracles/official_scoring.py"
-        )
+        raise UsageError(f"{path} lacks {', '.join(missing)} of the official steps: name the one of tests/oracles")
     return module
 
 
