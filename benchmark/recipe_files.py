@@ -138,5 +138,5 @@ def _read(path: Path) -> Content:
         raise UsageError(f"expected a recipe file, found nothing at {path}") from None
     except OSError as problem:
         raise UsageError(f"expected a recipe file at {path}, which cannot be read ({problem.strerror})") from None
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise UsageError(f"expected TOML in the recipe {path}, which has an error ({problem})") from None

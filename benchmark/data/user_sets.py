@@ -6,11 +6,13 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 from avbench.data.annotations import Annotation, read_annotations
 from avbench.data.layouts import IMAGE_SUFFIXES, MASK_SUFFIXES, MediaFolders, MediaIndex, index_media
 from avbench.data.readers_strict import file_name
+from avbench.data.regular import require_file
 from avbench.data.user_tables import read_table
 from avbench.errors import AvbenchError, UsageError, unknown_name
 
@@ -152,10 +154,11 @@ def _read_yaml(path: Path, taken: Collection[str]) -> dict[str, str]:
     import yaml
 
     try:
+        require_file(path)
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as problem:
         raise UsageError(f"expected a split file at {path}: {problem.strerror}") from problem
-    except (yaml.YAMLError, ValueError) as problem:
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise UsageError(f"{path} is not YAML ({' '.join(str(problem).split())}): correct it") from problem
     if not isinstance(values, dict):
         raise UsageError(f"{path} holds no keys: expected {', '.join(YAML_KEYS)}")
@@ -176,7 +179,7 @@ def _check_keys(path: Path, values: dict[Any, Any]) -> None:
     masked = values.get("format") == "folder"
     for key in YAML_KEYS:
         if not isinstance(values.get(key), str) and not (masked and key == "annotations" and key not in values):
-            came = f"got {values[key]!r}" if key in values else "it is missing"
+            came = f"got {shortened(values[key])}" if key in values else "it is missing"
             raise UsageError(f"{path}: expected a text under {key!r}, {came}; the keys are {', '.join(YAML_KEYS)}")
     if values["format"] not in FORMATS:
         raise UsageError(f"{path}: the format {values['format']!r} is unknown: write format: {', '.join(FORMATS)}")
