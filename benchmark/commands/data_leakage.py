@@ -6,14 +6,17 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
 
 from avbench.commands.shared import log, names, optional_path
-from avbench.data.leakage import Kind, Overlap, TrainingClips, kind_of
+from avbench.data.leakage import Kind, Overlap, TrainingClips, kind_of, overlap
 from avbench.data.splits import Split, load_split, split_names, split_summary
 from avbench.errors import AvbenchError, UsageError
+from avbench.records import Record
+from avbench.store import code_fingerprint, hash_json, home, read_json, write_json
 
 LISTS_NAME: dict[str, Kind] = {"vggsound": "youtube", "flickr": "flickr"}
 """What the built-in training lists of a family name; lists of the other kind need not be read."""
@@ -49,6 +52,38 @@ def leaks_of(split: Split, options: Namespace) -> list[Overlap]:
     related = [name for name in _built_in("train") if LISTS_NAME.get(split_summary(name).family) == kind]
     trains = map(TrainingClips, _loaded(_asked(options.train) or related, options, needed=options.train is not None))
     return [train.overlap(split) for train in trains]
+
+
+def of_checkpoints(records: Sequence[Record], test: Split, metadata: Path | None) -> Iterator[str]:
+    """A sentence for each method whose checkpoint names a built-in training list: how much of ``test`` that holds.
+
+    What was compared once is remembered in the store: lists are long, and a run that is repeated should not wait.
+    """
+    named = {record.method: _trained_on(record) for record in records}
+    known = set(_built_in("train"))
+    for method, train in named.items():
+        if train in known:
+            yield f"{method}: {_remembered(train, test, metadata)}"
+
+
+def _trained_on(record: Record) -> str:
+    told = (record.provenance.get("checkpoint") or {}).get("training")
+    split = told.get("split") if isinstance(told, dict) else None
+    return str(split.get("name")) if isinstance(split, dict) else ""
+
+
+def _remembered(train: str, test: Split, metadata: Path | None) -> str:
+    ids = [sample.id for sample in test.samples]
+    key = hash_json([split_summary(train).sha256, test.name, test.sha256, ids, code_fingerprint("data/leakage.py")])
+    place = home() / "leakage" / f"{key[:24]}.json"
+    if place.is_file():
+        return str(read_json(place))
+    try:
+        told = overlap(load_split(train, metadata=metadata, truth=False), test).told
+    except AvbenchError as problem:
+        return f"whether the training list {train} holds samples of {test.name} is not known, since {problem}"
+    write_json(place, told)
+    return told
 
 
 def as_json(found: Overlap) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import cast, get_args
 from jsonargparse import ArgumentParser, Namespace
 
 from avbench.checkpoints import checkpoint_given
+from avbench.commands.data_leakage import of_checkpoints
 from avbench.commands.shared import (
     bar,
     check_device,
@@ -62,6 +63,8 @@ def main(given: Sequence[str]) -> int:
         records += found
         if not options.json:
             _show(found, outcomes[0] if options.pictures else None)
+        for line in of_checkpoints(found, outcomes[0].jobs[0].split, optional_path(options.metadata)):
+            log(f"leakage: {line}")
     if options.json:
         json.dump([record.as_json() for record in records], sys.stdout, indent=1, allow_nan=False)
         print()

@@ -2,10 +2,12 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from avbench.commands import data_check
+from avbench.commands.data_leakage import of_checkpoints
 from avbench.data.leakage import TrainingClips, clip_of, kind_of, overlap, video_of
 from avbench.data.places import MediaNames
 from avbench.data.splits import Sample, Split, load_split
@@ -182,3 +184,25 @@ def test_a_list_that_was_named_has_to_be_there(store, user_sets):
 def test_leakage_looks_at_no_media(tmp_path):
     with pytest.raises(UsageError, match="compares lists and looks at no media: leave --data out"):
         data_check.main(["--leakage", "--data", str(tmp_path)])
+
+
+def record_of(train, method="learner"):
+    return SimpleNamespace(method=method, provenance={"checkpoint": {"training": train}})
+
+
+def test_a_checkpoint_that_names_its_training_list_tells_leakage(shared, store):
+    test = load_split("flickr", metadata=shared / "metadata", truth=False)
+    records = [record_of({"split": {"name": "flickr-10k"}}), record_of({"split": {"name": "my-own"}}, "other")]
+    told = list(of_checkpoints(records, test, shared / "metadata"))
+    assert told == ["learner: 1 of 250 samples of flickr are in the training list flickr-10k"]
+    assert list(of_checkpoints(records, test, store)) == told, "remembered without the lists"
+
+
+@pytest.mark.parametrize("training", [None, {}, {"split": None}, {"split": {"name": 3}}, "text"])
+def test_a_checkpoint_that_names_none_tells_nothing(training, store):
+    assert not list(of_checkpoints([record_of(training)], clips("a"), None))
+
+
+def test_a_training_list_that_is_not_at_hand_is_said(store):
+    (told,) = of_checkpoints([record_of({"split": {"name": "flickr-10k"}})], clips("a", name="mine"), None)
+    assert told.startswith("learner: whether the training list flickr-10k holds samples of mine is not known, since")
