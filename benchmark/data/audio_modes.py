@@ -23,6 +23,9 @@ NOISE_RMS: dict[AudioMode, float] = {"noise": 1.0, "quiet-noise": 0.1}
 """Standard deviation of the Gaussian noise, full scale 1. The official code's is 1, far above any recording, and it
 is not clipped; 0.1 is about the level of speech."""
 
+INSTEAD: tuple[AudioMode, ...] = ("silent", *NOISE_RMS)
+"""The modes in which nothing of any recording is heard."""
+
 
 def altered(samples: Waveform, mode: AudioMode, *, key: str) -> Waveform:
     """The waveform that ``mode`` puts in the place of ``samples``, of the same length; noise has one channel.
@@ -34,7 +37,9 @@ def altered(samples: Waveform, mode: AudioMode, *, key: str) -> Waveform:
     if mode == "silent":
         return np.zeros_like(samples)
     if mode in NOISE_RMS:
-        noise: Waveform = np.random.default_rng(_number("noise", key)).standard_normal(samples.shape[-1:], dtype=np.float32)
+        noise: Waveform = np.random.default_rng(_number("noise", key)).standard_normal(
+            samples.shape[-1:], dtype=np.float32
+        )
         noise *= np.float32(NOISE_RMS[mode])
         return noise
     return samples

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from avbench.data.audio_modes import AudioMode, altered
+from avbench.data.audio_modes import INSTEAD, AudioMode, altered
 from avbench.data.decoding import Pixels, Shown, Waveform, cut, decode_sounds
 from avbench.data.places import Place
 from avbench.data.splits import Sample
@@ -127,16 +127,26 @@ class Decoder(Protocol[Made_co]):
 def hear(
     sample: Sample, windows: Collection[Window], *, rate: int | None, mode: AudioMode = "true", key: str = ""
 ) -> tuple[dict[Window, Waveform], int]:
-    """The windows of a sample's sound and their rate; the file is decoded once.
+    """The windows of a sample's sound and their rate; each file is decoded once.
 
-    ``mode`` and ``key`` are those of :func:`avbench.data.audio_modes.altered`, applied before the cut.
+    ``mode`` and ``key`` are those of :func:`avbench.data.audio_modes.altered`, applied before the cut. A second sound
+    is cut likewise and added, without a weight (stoneMo/AVGN ``datasets.py``); silence and noise stand for both.
 
     Raises:
-        AvbenchError: for a sound that cannot be decoded.
+        AvbenchError: for a sound that cannot be decoded, or two of different rates.
     """
-    sounds, rate = decode_sounds(present(sample.audio, sample), {w.channels for w in windows}, rate=rate)
+    asked = rate
+    sounds, rate = decode_sounds(present(sample.audio, sample), {w.channels for w in windows}, rate=asked)
     heard = {way: altered(samples, mode, key=key) for way, samples in sounds.items()}
-    return {w: cut(heard[w.channels], rate, w) for w in windows}, rate
+    found = {w: cut(heard[w.channels], rate, w) for w in windows}
+    if sample.mixed is None or mode in INSTEAD:
+        return found, rate
+    others, its_rate = decode_sounds(sample.mixed, {w.channels for w in windows}, rate=asked)
+    if its_rate != rate:
+        raise AvbenchError(
+            f"{sample.mixed} has {its_rate} Hz and {sample.audio}, which it is mixed with, {rate}: name an --audio-rate"
+        )
+    return {w: own + cut(others[w.channels], rate, w) for w, own in found.items()}, rate
 
 
 def present(place: Place | None, sample: Sample) -> Place:
