@@ -22,9 +22,6 @@ OPEN_SHARDS = 256
 PACKED_SHORT_SIDE = 246
 """Pixels of the shorter side in a pack for training: that from which :mod:`avbench.data.decoding` crops."""
 
-LONGEST_SIDE = 2**14
-"""Pixels; a JPEG that claims more is no packed frame."""
-
 
 def packed_pixels(place: Packed, *, size: int) -> NDArray[np.uint8]:
     """The picture as a method sees it in testing, uint8 ``[3, size, size]``.
@@ -55,7 +52,7 @@ def packed_picture(place: Packed, *, short_side: int = PACKED_SHORT_SIDE) -> Ima
         )
     try:
         with Image.open(io.BytesIO(_content(place).data), formats=["JPEG"]) as image:
-            if min(image.size) != short_side or max(image.size) > LONGEST_SIDE:
+            if min(image.size) != short_side:
                 raise AvbenchError(f"{place} is {image.size} pixels, not {short_side} on its shorter side: pack again")
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError) as problem:
