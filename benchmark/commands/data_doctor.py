@@ -77,7 +77,10 @@ def _examined(options: Namespace) -> Checkup:
         workers=options.workers,
         progress=bar,
     )
-    return Checkup(media, options.split, split, found, leftovers(found, media), decoded=options.decode)
+    given = tuple(
+        text for name in ("split", "metadata", "data") if options[name] for text in (f"--{name}", options[name])
+    )
+    return Checkup(media, given, split, found, leftovers(found, media), decoded=options.decode)
 
 
 def _folder(data: Path | None) -> Path:

@@ -33,12 +33,12 @@ class Checkup:
     """What of ``split`` was found in a folder.
 
     Attributes:
-        given: as the split was named.
+        given: the options that named the split and its media.
         decoded: whether files were decoded in full.
     """
 
     media: MediaIndex
-    given: str
+    given: tuple[str, ...]
     split: Split
     found: Diagnosis
     rest: Leftovers
@@ -101,12 +101,9 @@ class Checkup:
         return f"replace the broken files, then look again{'' if self.decoded else ' with --decode'}"
 
     def _use(self) -> str:
-        data = (
-            [] if self.given.endswith((".yaml", ".yml")) or self.given == "demo" else ["--data", str(self.media.base)]
-        )
-        if self.split.purpose == "train":
-            return shlex.join(["avbench", "data", "check", "--split", self.given, *data])
-        return shlex.join(["avbench", "run", "--method", "all", "--split", self.given, *data])
+        verb = "train" if self.split.purpose == "train" else "run"
+        method = "jsa" if verb == "train" else "all"
+        return shlex.join(["avbench", verb, "--method", method, *self.given])
 
     def _where(self) -> str:
         names = [name for name in data_set_names() if self.split.name in splits_of(data_set(name))]
@@ -119,7 +116,8 @@ class Checkup:
         yield "missing", f"{len(found.missing):,}", _some(found.missing, limit)
         for kind, what in KINDS.items():
             if without := found.without(kind):
-                yield f"  without {what}", f"{len(without):,}", _some(without, limit)
+                which = "" if tuple(without) == found.missing else _some(without, limit)
+                yield f"- without {what}", f"{len(without):,}", which
         yield "broken", f"{len(found.broken):,}", _some(found.broken, limit)
         if 0 < found.masks < found.expected:
             yield "with a mask", f"{found.masks:,}", "masks count as truth where every sample has one"

@@ -14,7 +14,10 @@ from avbench.errors import AvbenchError, UsageError
 from avbench.types import Need
 
 SHOWN = 3
-"""Missing ids that an error names."""
+"""Missing ids, and folders, that an error names."""
+
+WORTH_LISTING = 20
+"""Files wanted of a folder from which on it is listed as a whole."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,9 @@ def coverage(split: Split, needs: Collection[Need]) -> Coverage:
     Raises:
         UsageError: where media are needed and the split was loaded without.
     """
-    names = {folder: set(_names(folder)) for folder in _folders(split, needs)}
-    missing = [s.id for s in split.samples if not all(p.name in names[p.parent] for p in _files(s, needs))]
+    _check_media(split, needs)
+    there = _there(split, needs)
+    missing = [s.id for s in split.samples if not there.issuperset(_files(s, needs))]
     return Coverage(split.n, len(split.samples) - len(missing), tuple(missing))
 
 
@@ -74,15 +78,15 @@ def media_fingerprint(split: Split, needs: Collection[Need]) -> str:
     Raises:
         UsageError: where media are needed and the split was loaded without.
     """
-    stats = {folder: _stats(folder) for folder in _folders(split, needs)}
+    _check_media(split, needs)
     places = [place for sample in split.samples for place in _places(sample, needs)]
-    shards = {shard: _stat(shard) for shard in {place.shard for place in places if isinstance(place, Packed)}}
+    stats = {path: _stat(path) for path in {p.shard if isinstance(p, Packed) else p for p in places}}
     digest = hashlib.sha256()
     for place in places:
         if isinstance(place, Packed):
-            digest.update(f"{place.shard.name}/{place.offset}:{shards[place.shard]}\n".encode())
+            digest.update(f"{place.shard.name}/{place.offset}:{stats[place.shard]}\n".encode())
         else:
-            digest.update(f"{place.parent.name}/{place.name}:{stats[place.parent].get(place.name)}\n".encode())
+            digest.update(f"{place.parent.name}/{place.name}:{stats[place]}\n".encode())
     return digest.hexdigest()
 
 
@@ -97,34 +101,55 @@ def _files(sample: Sample, needs: Collection[Need]) -> Iterator[Path]:
     return (place for place in _places(sample, needs) if not isinstance(place, Packed))
 
 
-def _folders(split: Split, needs: Collection[Need]) -> set[Path]:
-    if {"image", "audio"}.isdisjoint(needs):
-        return set()
-    if not split.has_media:
+def _check_media(split: Split, needs: Collection[Need]) -> None:
+    if not split.has_media and not {"image", "audio"}.isdisjoint(needs):
         raise UsageError(f"the split {split.name} was given without media: pass --data with frames/ and audio/ in it")
-    return {p.parent for s in split.samples for p in _files(s, needs)}
 
 
-def _names(folder: Path) -> list[str]:
-    return os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - names alone, many thousands
+def _there(split: Split, needs: Collection[Need]) -> set[Path]:
+    """The files of the samples that are there; a folder of a single sample's frames is not worth being listed."""
+    wanted: dict[Path, set[Path]] = {}
+    for path in (p for s in split.samples for p in _files(s, needs)):
+        wanted.setdefault(path.parent, set()).add(path)
+    there: set[Path] = set()
+    for folder, paths in wanted.items():
+        if len(paths) < WORTH_LISTING:
+            there.update(path for path in paths if path.is_file())
+        else:
+            names = _names(folder)
+            there.update(path for path in paths if path.name in names)
+    return there
 
 
-def _stat(shard: Path) -> tuple[int, int] | None:
-    stat = shard.stat() if shard.exists() else None
-    return None if stat is None else (stat.st_size, stat.st_mtime_ns)
+def _names(folder: Path) -> set[str]:
+    """Files in ``folder``, links that lead nowhere aside; none where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
 
 
-def _stats(folder: Path) -> dict[str, tuple[int, int]]:
-    if not folder.is_dir():
-        return {}
-    with os.scandir(folder) as entries:
-        return {e.name: (e.stat().st_size, e.stat().st_mtime_ns) for e in entries}
+def _stat(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _complaint(split: Split, needs: Collection[Need], found: Coverage) -> str:
     first = ", ".join(found.missing[:SHOWN]) + (", ..." if len(found.missing) > SHOWN else "")
-    places = " and ".join(sorted(str(folder) for folder in _folders(split, needs)))
+    places = " and ".join(_folders(split, needs))
     advice = "complete the media" + (", or pass --allow-missing for a partial result" if found.found else "")
     return (
         f"{len(found.missing)} of {found.expected} samples of {split.name} miss media in {places} ({first}): {advice}"
     )
+
+
+def _folders(split: Split, needs: Collection[Need]) -> list[str]:
+    """The folders that media are missing from, sorted; of many, as of frames by sample, those that hold them."""
+    folders = {path.parent for sample in split.samples for path in _files(sample, needs)}
+    while len(folders) > SHOWN:
+        folders = {folder.parent for folder in folders}
+    return sorted(map(str, folders))

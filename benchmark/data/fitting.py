@@ -8,7 +8,8 @@ from pathlib import Path
 
 from avbench.data.layouts import MediaIndex
 from avbench.data.leftovers import clip_name, videos_by_name
-from avbench.data.places import MediaNames, Packed
+from avbench.data.places import MediaNames, Packed, Place
+from avbench.data.shelves import Shelf
 from avbench.data.splits import Purpose, load_split, split_names, split_summary
 from avbench.errors import AvbenchError
 
@@ -78,8 +79,12 @@ def _fit(name: str, media: MediaIndex, metadata: Path | None, videos: set[str]) 
 
 
 def _is_covered(names: MediaNames, media: MediaIndex) -> bool:
-    has_image = media.pictures.find(names.image) is not None or isinstance(media.image(names.image), Packed)
     sounds = (name for name in (names.audio, names.mixed) if name is not None)
-    return has_image and all(
-        media.sounds.find(name) is not None or isinstance(media.sound(name), Packed) for name in sounds
+    return _has(media.pictures, media.image, names.image) and all(
+        _has(media.sounds, media.sound, name) for name in sounds
     )
+
+
+def _has(shelf: Shelf, place: Callable[[str], Place], name: str) -> bool:
+    """Whether there is a file, or in an index of a pack, whose shelves are empty, a part of a shard."""
+    return shelf.has(name) if len(shelf) else isinstance(place(name), Packed)

@@ -21,9 +21,11 @@ STYLES: dict[Style, str] = {
 CLIP_SECONDS = 10
 """Every clip of VGGSound lasts so long: it tells a range in seconds from one in milliseconds, and both from others."""
 
+OFFICIAL_DIGITS = 6
+"""Of the start in seconds."""
+
 # A YouTube id has 11 characters and may hold, or begin with, "-" and "_": it is cut at position 11, never split.
 _VGGSOUND = re.compile(r"([A-Za-z0-9_-]{11})_(\d{1,10})(?:_(\d{1,10}))?")
-_OFFICIAL = re.compile(r"[A-Za-z0-9_-]{11}_\d{6}")
 _FRAME_OF_VIDEO = re.compile(r"\.mp4(?=_\d+$)")
 _VIDEO_FOLDER = ".mp4"
 
@@ -75,12 +77,12 @@ def loose_key(name: str) -> str:
 
 
 def _taken_apart(name: str) -> tuple[Style, str | None]:
-    found = _VGGSOUND.fullmatch(name)
+    found = _VGGSOUND.fullmatch(name) if name[11:12] == "_" else None  # most names need no more than a look
     if found is None:
         return "other", None
     video, start, end = found.groups()
     if end is None:
-        return _start_style(name, start), f"{video}_{int(start):06d}"
+        return _start_style(start), f"{video}_{int(start):06d}"
     length = int(end) - int(start)
     if length == CLIP_SECONDS * 1000 and int(start) % 1000 == 0:
         return "milliseconds", f"{video}_{int(start) // 1000:06d}"
@@ -89,7 +91,7 @@ def _taken_apart(name: str) -> tuple[Style, str | None]:
     return "other", None
 
 
-def _start_style(name: str, start: str) -> Style:
-    if _OFFICIAL.fullmatch(name):
+def _start_style(start: str) -> Style:
+    if len(start) == OFFICIAL_DIGITS:
         return "six"
     return "padded" if start.startswith("0") and len(start) > 1 else "unpadded"

@@ -65,6 +65,10 @@ class Shelf:
         return {suffix.removeprefix("."): rank for rank, suffix in enumerate(self.suffixes)}
 
     @cached_property
+    def _n(self) -> int:
+        return len(self._stems) + sum(len(files) - 1 for files in self._rivals.values())
+
+    @cached_property
     def _keys(self) -> dict[str, list[str]]:
         return _by_key(self._stems)
 
@@ -73,14 +77,27 @@ class Shelf:
         return _by_key(self._folders)
 
     def __len__(self) -> int:
-        return len(self._stems) + sum(len(files) - 1 for files in self._rivals.values())
+        return self._n
 
     def find(self, name: str) -> Path | None:
         """The file of the sample ``name``; None where there is none, or where a folder leaves the choice open."""
         if name in self._stems and name not in self._rivals:
             return Path(self._stems[name].path)
+        if not self._knows(name):
+            return None
         candidates = next((files for files in self._candidates(name) if files), None)
         return Path(min(candidates).path) if candidates else None
+
+    def has(self, name: str) -> bool:
+        """Whether :meth:`find` finds anything."""
+        return name in self._stems or self.find(name) is not None
+
+    def _knows(self, name: str) -> bool:
+        """Whether anything is called ``name``, the right thing or not; this is asked of very many names."""
+        if plain(name) in self._stems or name in self._folders:
+            return True
+        key = wanted_key(name)
+        return key is not None and (key in self._keys or key in self._folder_keys)
 
     def expected(self, name: str) -> Path:
         """Where the file of ``name`` would be looked for first."""
