@@ -25,7 +25,7 @@ class Recipe:
     """``<method>-<training set>``, or the name of the file."""
     method: str
     split: str
-    """The training split that it was made for; empty where any will do."""
+    """The training split that it was made for; empty where any will do, or the list was not released."""
     selection: str
     """How the checkpoint is chosen, written into every record that uses it."""
     summary: str

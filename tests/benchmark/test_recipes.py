@@ -5,6 +5,7 @@ from importlib.resources import files
 import pytest
 
 from avbench.cli import main
+from avbench.data.splits import split_summary
 from avbench.errors import UsageError
 from avbench.recipe import load_recipe, recipe_names, recipe_summaries, recipe_table
 from avbench.recipe_files import unfolded
@@ -124,6 +125,15 @@ def test_every_recipe_of_the_package_is_listed_once():
     assert all(any(name == stem or name.startswith(f"{stem}-") for name in recipe_names()) for stem in stems)
     for name in recipe_names():
         assert recipe_table(name)[0] == ("value", "paper", "official", "used", "why")
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if not name.endswith("demo")])
+def test_a_published_recipe_names_a_list_to_train_on_where_the_list_is_known(name):
+    method, _, title = name.partition("-")
+    split = load_recipe(method, name).split
+    unknown = method == "lvs" or name in {"fnac-vggsound-10k", "fnac-vggsound-144k"}
+    assert split == ("" if unknown else title)
+    assert not split or split_summary(split).purpose == "train"
 
 
 def test_two_files_cannot_give_one_name():
