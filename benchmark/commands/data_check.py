@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ from avbench.data.checking import (
 )
 from avbench.data.leakage import Overlap
 from avbench.data.packs import is_pack, open_pack
-from avbench.data.splits import Split
-from avbench.errors import UsageError
+from avbench.data.splits import Split, load_split
+from avbench.errors import AvbenchError, UsageError
 from avbench.opening import Places, open_split
 
 EXAMPLES = """\
@@ -75,10 +75,12 @@ def main(given: Sequence[str]) -> int:
 
 def _checked(options: Namespace) -> int:
     places = Places(optional_path(options.metadata), optional_path(options.data))
-    split = None if options.split is None else open_split(options.split, places, bar)
+    split, truth = (None, None) if options.split is None else _opened(options.split, places)
     media = _media(split, places.data)
     with bar("checking files", len(media)) if media else nullcontext(lambda done: None) as progress:
         checked = check_media(media, root=places.data, workers=options.workers, progress=progress)
+    if truth is not None and split is not None and split.has_media:
+        checked = replace(checked, findings=(truth, *checked.findings))
     twice = [] if split is None else named_twice(split)
     leaks = [] if split is None else data_leakage.leaks_of(split, options)
     if options.json:
@@ -87,6 +89,17 @@ def _checked(options: Namespace) -> int:
     else:
         _print(split, places.data, checked, twice, leaks)
     return 0 if checked.passed else 1
+
+
+def _opened(name: str, places: Places) -> tuple[Split, Finding | None]:
+    """The split; one whose boxes lie beside the media and cannot be read comes without them, and with what is wrong."""
+    try:
+        return open_split(name, places, bar), None
+    except UsageError:
+        raise
+    except AvbenchError as problem:
+        split = load_split(name, metadata=places.metadata, data=places.data, truth=False)
+        return split, Finding("truth", "error", "boxes beside the media", (((split.name,), str(problem)),))
 
 
 def _media(split: Split | None, root: Path | None) -> list[Medium]:
@@ -134,7 +147,8 @@ def _print(
     if twice:
         lines += _finding(Finding("named twice", "warning", "samples of one clip", tuple((ids, "") for ids in twice)))
     lines += [f"leakage   {leak.told}" for leak in leaks]
-    print("\n".join(lines))
+    for line in lines:
+        print(line)
     verdict = "passed" if checked.passed else "failed"
     print(f"{verdict}: {_cases(checked, 'error'):,} errors, {_cases(checked, 'warning') + len(twice):,} warnings")
 

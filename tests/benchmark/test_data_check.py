@@ -100,6 +100,13 @@ def test_counts_add_up(checked):
     assert errors == sum(tally.broken + tally.missing for tally in checked.tallies.values())
 
 
+def test_progress_counts_every_file_once(everything_wrong):
+    media = media_of(load_split(str(everything_wrong)))[16:24]
+    done: list[int] = []
+    check_media(media, progress=done.append)
+    assert sum(done) == len(media)
+
+
 def test_sizes_rates_and_lengths(checked):
     assert checked.sizes == {(48, 40): 11, (40, 40): 1}
     assert checked.rates == {RATE: 10, 44_100: 1}
@@ -233,6 +240,18 @@ def test_a_pack_is_checked_whole(tiny_set, tmp_path, store, capsys):
     shard.write_bytes(content)
     assert data_check.main(["--data", str(out)]) == 1
     assert "its hash differs" in capsys.readouterr().out
+
+
+def test_boxes_beside_the_media_are_missed_where_there_are_media(shared, tmp_path, store, capsys):
+    given = ["--split", "flickr", "--metadata", str(shared / "metadata" / "flickr"), "--train", "flickr-10k"]
+    assert data_check.main(given) == 0
+    assert "leakage   1 of 250 samples of flickr" in capsys.readouterr().out
+    (tmp_path / "frames").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "frames" / "10000130166.jpg")
+    assert data_check.main([*given, "--data", str(tmp_path), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["files"]["picture"] == {"listed": 250, "whole": 1, "broken": 0, "missing": 249}
+    assert "250 of 250 samples lack the file of their boxes" in found["findings"][0]["items"][0]["detail"]
 
 
 def test_real_media_pass(shared, store, capsys):
