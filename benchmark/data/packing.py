@@ -14,7 +14,7 @@ from avbench.data.coverage import covered
 from avbench.data.layouts import MediaIndex
 from avbench.data.pack_manifest import INDEX, MANIFEST, PackFile, PackManifest
 from avbench.data.packing_shard import PackOptions, Row, ShardJob, ShardRecord, pack_shard
-from avbench.data.packs import COLUMNS, open_pack
+from avbench.data.packs import COLUMNS, UNSAFE, open_pack
 from avbench.data.shards import file_sha256, shard_name
 from avbench.data.splits import Split
 from avbench.errors import AvbenchError, UsageError
@@ -83,10 +83,12 @@ def pack_split(
         advance: called with the number of samples done since the last call.
 
     Raises:
-        UsageError: for a split without media, one that is packed already, or a folder that holds something else.
+        UsageError: for a split without media or with names that are no plain file names, one that is packed already,
+            or a folder that holds something else.
         BrokenSamplesError: naming every sample that cannot be decoded, after all that can were packed.
         AvbenchError: where media are missing, or the disk refuses.
     """
+    _check_names(split)
     covered(split, ("image", "audio"), allow_missing=request.allow_missing)
     jobs = _jobs(split, out, request)
     if (out / MANIFEST).exists():
@@ -103,6 +105,16 @@ def pack_split(
     for job in jobs:
         job.sidecar.unlink()
     return PackResult(manifest, kept=sum(record.kept for record in records))
+
+
+def _check_names(split: Split) -> None:
+    for sample in split.samples:
+        for name in sample.names:
+            if name is not None and re.search(UNSAFE, name):
+                raise UsageError(
+                    f"{sample.id} has media called {name!r}, which is no plain file name: give its media names "
+                    "without folders to pack them"
+                )
 
 
 def _jobs(split: Split, out: Path, request: PackRequest) -> list[ShardJob]:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,15 @@ def test_a_pack_is_not_packed_again(split, tiny_set, tmp_path) -> None:
     pack(split, tmp_path / "one")
     with pytest.raises(UsageError, match=r"clip_000 lies in a pack already, .*: pack from plain folders"):
         pack(load_split(str(tiny_set), data=tmp_path / "one"), tmp_path / "two")
+
+
+@pytest.mark.parametrize("name", ["../clip_000", "/etc/passwd", "a\\b", "..", ""])
+def test_names_that_lead_elsewhere_are_refused_before_anything_is_written(split, tmp_path, name) -> None:
+    first, *others = split.samples
+    named = replace(first, names=first.names._replace(mask=name))
+    with pytest.raises(UsageError, match=r"clip_000 has media called .*, which is no plain file name"):
+        pack(replace(split, samples=(named, *others)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_annotations_by_sample_come_along(split, tiny_set, tmp_path) -> None:
