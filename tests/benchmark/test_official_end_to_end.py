@@ -7,8 +7,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
-from torchvision.transforms import InterpolationMode, v2
 
 from avbench.cli import main
 from avbench.metrics.protocols import get_protocol
@@ -104,24 +102,19 @@ def test_slavc_s_checkpoint_on_files_gives_the_official_values_and_confidences(r
             assert found.tolist() == pytest.approx(golden["confidence"], abs=2e-5), kind
 
 
-def test_lvs_s_checkpoint_on_cropped_files_gives_the_official_values(capsys, shared, official, expected, tmp_path):
-    """LVS's loader crops to the square where ours squashes, and so do pictures cropped beforehand."""
-    tiny, data = shared / "goldens" / "goldens" / "tiny", tmp_path / "data"
-    (data / "frames").mkdir(parents=True)
-    (data / "audio").symlink_to(tiny / "audio")
-    for picture in (tiny / "frames").glob("*.jpg"):
-        crop = v2.Compose([v2.Resize(224, InterpolationMode.BICUBIC), v2.CenterCrop(224)])
-        crop(Image.open(picture).convert("RGB")).save(data / "frames" / f"{picture.stem}.png")
-    where = ["--metadata", str(shared / "metadata"), "--data", str(data), "--runs", str(tmp_path / "runs")]
-    how = ["--protocol", "lvs", "--audio-rate", "native", "--allow-missing", "--controls", "false", "--json"]
-    assert (
-        main(["run", "--method", "lvs", "--split", "vggss", *where, "--checkpoint", f"{official / 'lvs.pth'}", *how])
-        == 0
-    )
-    (row,) = json.loads(capsys.readouterr().out)
-    golden = expected["lvs"]["av"]
+def test_lvs_s_checkpoint_on_files_gives_the_official_values(rows_of, expected):
+    """LVS's loader takes the middle square of a picture; the prior beside it sees the whole, squashed."""
+    seen = ["--set", "lvs.picture=centre-crop", "--set", "lvs.channels=first"]
+    rows = rows_of("lvs", "--protocol", "lvs", "--audio-rate", "native", *seen)
+    row, golden = rows["lvs", "av", "lvs"], expected["lvs"]["av"]
     assert per_sample(row)[golden["names"]].tolist() == pytest.approx(golden["ciou"], abs=TOLERANCE)
     assert row["metrics"]["locacc"] == pytest.approx(golden["cIoU"], abs=1 / 12 + 1e-9)
+
+
+def test_squashed_pictures_do_not(rows_of, expected):
+    rows = rows_of("lvs", "--protocol", "lvs", "--audio-rate", "native")
+    golden = expected["lvs"]["av"]
+    assert per_sample(rows["lvs", "av", "lvs"])[golden["names"]].tolist() != pytest.approx(golden["ciou"], abs=0.01)
 
 
 def stored(runs: Path, method: str, names: list[str]) -> RawMaps:
