@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,17 @@ SHOWN = 5
 """Cases of a finding that the table names; --json has all."""
 
 
+@dataclass(frozen=True)
+class _Report:
+    """All that a check found: files, samples named twice, and what training lists hold."""
+
+    split: Split | None
+    root: Path | None
+    checked: Checked
+    twice: Sequence[tuple[str, ...]]
+    leaks: Sequence[Overlap]
+
+
 def main(given: Sequence[str]) -> int:
     """Run the subcommand; the exit code is 1 if something is missing or broken, else 0."""
     parser = command_parser("data check", PURPOSE, EXAMPLES)
@@ -81,13 +92,13 @@ def _checked(options: Namespace) -> int:
         checked = check_media(media, root=places.data, workers=options.workers, progress=progress)
     if truth is not None and split is not None and split.has_media:
         checked = replace(checked, findings=(truth, *checked.findings))
-    twice = [] if split is None else named_twice(split)
     leaks = [] if split is None else data_leakage.leaks_of(split, options)
+    report = _Report(split, places.data, checked, [] if split is None else named_twice(split), leaks)
     if options.json:
-        json.dump(_as_json(split, places.data, checked, twice, leaks), sys.stdout, indent=1)
+        json.dump(_as_json(report), sys.stdout, indent=1)
         print()
     else:
-        _print(split, places.data, checked, twice, leaks)
+        _print(report)
     return 0 if checked.passed else 1
 
 
@@ -112,20 +123,19 @@ def _media(split: Split | None, root: Path | None) -> list[Medium]:
     return media_of_pack(open_pack(root)) if is_pack(root) else media_below(root)
 
 
-def _as_json(
-    split: Split | None, root: Path | None, checked: Checked, twice: Sequence[tuple[str, ...]], leaks: Sequence[Overlap]
-) -> dict[str, Any]:
+def _as_json(report: _Report) -> dict[str, Any]:
+    split, checked = report.split, report.checked
     return {
         "split": None if split is None else {"name": split.name, "n": split.n, "sha256": split.sha256},
-        "data": None if root is None else str(root),
+        "data": None if report.root is None else str(report.root),
         "files": {kind: asdict(tally) for kind, tally in checked.tallies.items()},
         "findings": [_finding_json(finding) for finding in checked.findings],
-        "named_twice": [list(group) for group in twice],
+        "named_twice": [list(group) for group in report.twice],
         "sizes": {f"{width}x{height}": n for (width, height), n in checked.sizes.most_common()},
         "rates": {str(rate): n for rate, n in checked.rates.most_common()},
         "channels": {str(channels): n for channels, n in checked.channels.most_common()},
         "seconds": None if checked.seconds is None else dict(zip(SPREAD, checked.seconds, strict=True)),
-        "leakage": [data_leakage.as_json(leak) for leak in leaks],
+        "leakage": [data_leakage.as_json(leak) for leak in report.leaks],
         "passed": checked.passed,
     }
 
@@ -135,22 +145,28 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
     return {**asdict(finding), "items": items, "count": len(items)}
 
 
-def _print(
-    split: Split | None, root: Path | None, checked: Checked, twice: Sequence[tuple[str, ...]], leaks: Sequence[Overlap]
-) -> None:
-    if split is not None:
-        print(f"{split.name}: {split.n:,} samples, hash {split.sha256[:16]}...")
-    if root is not None:
-        print(f"media in {root}")
-    lines = [*_tallies(checked), *_measures(checked)]
-    lines += [line for finding in checked.findings for line in _finding(finding)]
-    if twice:
-        lines += _finding(Finding("named twice", "warning", "samples of one clip", tuple((ids, "") for ids in twice)))
-    lines += [f"leakage   {leak.told}" for leak in leaks]
-    for line in lines:
+def _print(report: _Report) -> None:
+    for line in _page(report):
         print(line)
+
+
+def _page(report: _Report) -> Iterator[str]:
+    checked = report.checked
+    if report.split is not None:
+        yield f"{report.split.name}: {report.split.n:,} samples, hash {report.split.sha256[:16]}..."
+    if report.root is not None:
+        yield f"media in {report.root}"
+    yield from _tallies(checked)
+    yield from _measures(checked)
+    for finding in checked.findings:
+        yield from _finding(finding)
+    if report.twice:
+        groups = tuple((ids, "") for ids in report.twice)
+        yield from _finding(Finding("named twice", "warning", "samples of one clip", groups))
+    yield from (f"leakage   {leak.told}" for leak in report.leaks)
     verdict = "passed" if checked.passed else "failed"
-    print(f"{verdict}: {_cases(checked, 'error'):,} errors, {_cases(checked, 'warning') + len(twice):,} warnings")
+    warnings = _cases(checked, "warning") + len(report.twice)
+    yield f"{verdict}: {_cases(checked, 'error'):,} errors, {warnings:,} warnings"
 
 
 def _cases(checked: Checked, level: str) -> int:
