@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -42,7 +42,7 @@ class Timeline:
     Attributes:
         starts: of all frames in order, in units of ``base`` seconds.
         keys: those from which decoding can begin.
-        seconds: length of the picture, as the container promises it, else as it was found.
+        seconds: length of the picture: as the container promises it, or as its frames last where that is longer.
     """
 
     starts: tuple[int, ...]
@@ -107,8 +107,9 @@ def decode_container_audio(
     with _opened(path, "audio") as container:
         track = container.streams.audio[0]
         native = track.codec_context.sample_rate
-        planes = [frame.to_ndarray() for frame in _as_float(container, track)]
-        promised = _promised(track)
+        frames = list(_as_float(container, track))
+        planes = [frame.to_ndarray() for frame in frames]
+        promised = _promised(container, track, Fraction((frames[0].time if frames else None) or 0))
     if promised is None:
         _check_reach(path)
     samples = np.concatenate(planes, axis=1).T if planes else np.zeros((0, 1), dtype=np.float32)
@@ -141,19 +142,18 @@ def timeline(path: Path) -> Timeline:
     """
     with _opened(path, "video") as container:
         track = container.streams.video[0]
-        packets = [p for p in container.demux(track) if p.dts is not None and not p.is_discard]
-        promised = _promised(track)
+        packets = [p for p in container.demux(track) if _is_timed(p) and not p.is_discard]
+        starts = sorted({_begin(p) for p in packets})
+        if not starts:
+            raise AvbenchError(f"{path} holds no frame of video: it is cut off, fetch it again")
         base = Fraction(track.time_base)
+        promised = _promised(container, track, starts[0] * base)
+        found = (starts[-1] - starts[0]) * base + _last_step(track, max(packets, key=_begin), starts)
     if promised is None:
         _check_reach(path)
-    starts = sorted({_begin(p) for p in packets})
-    if not starts:
-        raise AvbenchError(f"{path} holds no frame of video: it is cut off, fetch it again")
-    last = max(packets, key=_begin)
-    mean = Fraction(starts[-1] - starts[0], max(len(starts) - 1, 1))
-    found = (starts[-1] - starts[0] + (last.duration or mean)) * base
     _check_whole(path, "picture", found=found, promised=promised)
-    return Timeline(tuple(starts), tuple(sorted(_begin(p) for p in packets if p.is_keyframe)), base, promised or found)
+    keys = sorted(_begin(p) for p in packets if p.is_keyframe)
+    return Timeline(tuple(starts), tuple(keys), base, max(found, promised or found))
 
 
 def frames_at(path: Path, line: Timeline, seconds: Sequence[Fraction]) -> list[Still]:
@@ -165,11 +165,9 @@ def frames_at(path: Path, line: Timeline, seconds: Sequence[Fraction]) -> list[S
     Raises:
         AvbenchError: for a file that cannot be decoded up to there, or a frame that is damaged.
     """
-    with _opened(path, "video") as container:
-        track = container.streams.video[0]
-        wanted = [line.at(t) for t in sorted(seconds)]
-        decoder = _Decoder(container, track, line)
-        return [_still(path, line, begin, decoder.shown_at(begin)) for begin in wanted]
+    with ExitStack() as stack:
+        decoder = _Decoder(path, line, stack)
+        return [_still(path, line, begin, decoder.shown_at(begin)) for begin in map(line.at, sorted(seconds))]
 
 
 def sound_track(path: Path, line: Timeline) -> SoundTrack:
@@ -188,11 +186,9 @@ def sound_track(path: Path, line: Timeline) -> SoundTrack:
 class _Decoder:
     """Finds frames in ascending order; jumps ahead where decoding can begin between one and the next."""
 
-    def __init__(self, container: Any, track: Any, line: Timeline) -> None:
-        self.container, self.track, self.line = container, track, line
-        self.shown: Any = None
-        self.following: Any = None
-        self._jump(line.starts[0])
+    def __init__(self, path: Path, line: Timeline, stack: ExitStack) -> None:
+        self.path, self.line, self.stack = path, line, stack
+        self._open()
 
     def shown_at(self, begin: int) -> Any:
         """The last frame that begins at or before ``begin``, or the first of all; None where decoding ends earlier."""
@@ -200,17 +196,29 @@ class _Decoder:
         if place and (self.following is None or self.line.keys[place - 1] > self.following.pts):
             self._jump(self.line.keys[place - 1])
         self._advance(begin)
-        if self.shown is None:  # the jump went too far, as by a wrong index, or nothing can be decoded so early
-            self._jump(self.line.starts[0])
+        if self.shown is None or self.shown.pts != begin:  # the jump went astray, or the frame cannot be decoded
+            self._open()
             self._advance(begin)
         if self.shown is None:
             return self.following
         return None if self.following is None and self.shown.pts < begin else self.shown
 
+    def _open(self) -> None:
+        self.stack.close()
+        self.container = self.stack.enter_context(_opened(self.path, "video"))
+        self.track = self.container.streams.video[0]
+        self.track.codec_context.thread_count = 1  # clips are decoded side by side, by processes
+        self._begin()
+
     def _jump(self, begin: int) -> None:
-        self.container.seek(begin, stream=self.track)
+        with suppress(av.FFmpegError):  # as in some transport streams; then all frames up to there are decoded
+            self.container.seek(begin, stream=self.track)
+            self._begin()
+
+    def _begin(self) -> None:
         self.frames = (frame for frame in self.container.decode(self.track) if frame.pts is not None)
-        self.shown, self.following = None, next(self.frames, None)
+        self.shown: Any = None
+        self.following: Any = next(self.frames, None)
 
     def _advance(self, begin: int) -> None:
         while self.following is not None and self.following.pts <= begin:
@@ -247,27 +255,42 @@ def _as_float(container: Any, track: Any) -> Iterator[Any]:
     yield from resampler.resample(None)
 
 
+def _last_step(track: Any, last: Any, starts: Sequence[int]) -> Fraction:
+    """For how many seconds the last frame is shown; where its packet does not say, as long as the others on average."""
+    if last.duration or len(starts) > 1:
+        ticks = last.duration or Fraction(starts[-1] - starts[0], len(starts) - 1)
+        return Fraction(ticks * track.time_base)
+    return 1 / Fraction(track.guessed_rate) if track.guessed_rate else Fraction(0)
+
+
+def _is_timed(packet: Any) -> bool:
+    """Matroska leaves out one of the two times now and then; the empty packet at the end of a track has neither."""
+    return packet.pts is not None or packet.dts is not None
+
+
 def _begin(packet: Any) -> int:
     return int(packet.dts if packet.pts is None else packet.pts)
 
 
-def _promised(track: Any) -> Fraction | None:
-    """Length of a track in seconds by the container's header; Matroska writes it as a text, WebM often not at all."""
-    if track.duration:
-        return Fraction(track.duration * track.time_base)
-    text = track.metadata.get("DURATION", "")
+def _promised(container: Any, track: Any, begins: Fraction) -> Fraction | None:
+    """Length of a track in seconds by the container's header.
+
+    Matroska and WebM say when a track ends, if anything; what FFmpeg gives as its duration is that of the whole file.
+    """
+    if "matroska" not in container.format.name:
+        return Fraction(track.duration * track.time_base) if track.duration else None
     try:
-        hours, minutes, seconds = (Fraction(part) for part in text.split(":"))
+        hours, minutes, seconds = (Fraction(part) for part in track.metadata.get("DURATION", "").split(":"))
     except ValueError:
         return None
-    return (hours * 60 + minutes) * 60 + seconds
+    return (hours * 60 + minutes) * 60 + seconds - begins
 
 
 def _check_reach(path: Path) -> None:
     """Hold the length of the whole file, where tracks have none of their own, against where its packets end."""
     with av.open(str(path)) as container:
         promised = Fraction(container.duration or 0, av.time_base)
-        packets = [p for p in container.demux() if p.dts is not None]
+        packets = [p for p in container.demux() if _is_timed(p)]
         begin = min((_begin(p) * p.time_base for p in packets), default=Fraction(0))
         end = max(((_begin(p) + (p.duration or 0)) * p.time_base for p in packets), default=Fraction(0))
     _check_whole(path, "video", found=end - begin, promised=promised)
