@@ -10,7 +10,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from avbench.commands.doctor_report import Checkup, Survey
-from avbench.commands.shared import bar, check_least, command_parser, optional_path, parse
+from avbench.commands.shared import bar, check_least, command_parser, log, optional_path, parse
 from avbench.data.doctor import diagnose
 from avbench.data.fitting import fits, official_splits
 from avbench.data.inspecting import FileKind, problems
@@ -55,7 +55,7 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--data", type=str, default=None, help="folder of the media, in any layout, or of a pack")
     parser.add_argument(
-        "--split", type=str, default=None, help="a built-in split or a YAML file (default: say which splits fit)"
+        "--split", type=str, default=None, help="a built-in split or a set of your own (default: say which splits fit)"
     )
     parser.add_argument("--metadata", type=str, default=None, help="folder of the official files (default: the store)")
     parser.add_argument("--decode", action="store_true", help="decode every file in full; else headers and ends")
@@ -80,12 +80,13 @@ def _examined(options: Namespace) -> Checkup:
     given = tuple(
         text for name in ("split", "metadata", "data") if options[name] for text in (f"--{name}", options[name])
     )
-    return Checkup(media, given, split, found, leftovers(found, media), decoded=options.decode)
+    rest = leftovers(found, media, workers=options.workers, progress=bar)
+    return Checkup(media, given, split, found, rest, decoded=options.decode)
 
 
 def _folder(data: Path | None) -> Path:
     if data is None:
-        raise UsageError("expected the folder to look at: pass --data ROOT, or a YAML file of your own as --split")
+        raise UsageError("expected the folder to look at: pass --data ROOT, or a set of your own as --split")
     return data
 
 
@@ -106,8 +107,10 @@ def _indexed(root: Path) -> MediaIndex:
     """What is in the folder, be it nothing that could be run on."""
     try:
         return index_media(root)
-    except UsageError:
-        return look_below(root)
+    except UsageError as problem:
+        media = look_below(root)
+        log(str(problem))
+        return media
 
 
 def _survey(options: Namespace) -> Survey:

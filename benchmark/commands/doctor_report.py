@@ -10,7 +10,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from avbench.data.doctor import Diagnosis, Several
+from avbench.data.doctor import Broken, Diagnosis, Several
 from avbench.data.fitting import Fit
 from avbench.data.inspecting import FileKind
 from avbench.data.layouts import MediaIndex
@@ -61,12 +61,11 @@ class Checkup:
             "missing": list(found.missing),
             "broken": list(found.broken),
             "missing_by_kind": {kind: found.without(kind) for kind in KINDS},
-            "broken_files": [
-                {"id": b.id, "kind": b.kind, "file": str(b.place), "reason": b.reason} for b in found.files
-            ],
+            "broken_files": _broken_json(found.files),
             "ambiguous": _several_json(found.ambiguous),
             "duplicates": _several_json(found.duplicates),
             "near_misses": [{"id": n.id, "kind": n.kind, "file": str(n.file), "advice": n.advice} for n in rest.near],
+            "broken_videos": _broken_json(rest.broken_videos),
             "in_videos": {name: str(path) for name, path in rest.videos.items()},
             "extra": [str(path) for path in rest.extra],
             "masks": found.masks,
@@ -90,7 +89,7 @@ class Checkup:
         if rest.videos:
             source = str(next(iter(rest.videos.values())).parent)
             command = shlex.join(["avbench", "data", "prepare", "--src", source, "--dst"])
-            return f"{command} NEW makes pictures and sounds of {len(rest.videos):,} missing samples from their videos"
+            return f"{command} NEW makes what is missing from the videos of {len(rest.videos):,} samples"
         if rest.near:
             return "rename, move or convert the files above that nearly fit, then look again"
         if found.ambiguous:
@@ -141,6 +140,11 @@ class Checkup:
         yield from _listed(
             "files that nearly fit a missing sample",
             [f"{n.id}: {_below(n.file, base)}: {n.advice}" for n in self.rest.near],
+            limit,
+        )
+        yield from _listed(
+            "broken videos of missing samples",
+            [f"{_below(b.place, base)} {b.reason}" for b in self.rest.broken_videos],
             limit,
         )
         yield from _listed(
@@ -249,6 +253,10 @@ def _folder_json(media: MediaIndex) -> dict[str, Any]:
         "videos": [str(path) for path in media.videos()],
         "unreadable": media.unreadable,
     }
+
+
+def _broken_json(found: Iterable[Broken]) -> list[dict[str, Any]]:
+    return [{"id": b.id, "kind": b.kind, "file": str(b.place), "reason": b.reason} for b in found]
 
 
 def _several_json(found: Iterable[Several]) -> list[dict[str, Any]]:

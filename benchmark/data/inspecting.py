@@ -19,6 +19,7 @@ from PIL import Image
 from avbench.data.decoding import AUDIO_RATE, MAX_RESAMPLE_KERNEL, decode_audio, decode_image, decode_image_short_side
 from avbench.data.places import Packed, Place
 from avbench.data.readers_xml import read_boxes
+from avbench.data.regular import require_file
 from avbench.errors import AvbenchError
 
 FileKind = Literal["picture", "sound", "mask", "annotation", "video"]
@@ -106,15 +107,24 @@ def _counted(found: str | None, progress: Callable[[int], None]) -> str | None:
 
 def _look_at_picture(place: Place, decode: bool) -> None:
     if isinstance(place, Packed):
-        decode_image_short_side(place) if place.form == "jpeg" else decode_image(place)
+        _look_at_packed(place, decode)
+    elif place.is_file() and not place.stat().st_size:
+        raise AvbenchError(f"{place} is empty: expected a picture, fetch it again")
     elif decode or not _looks_whole(place):
         decode_image(place)
 
 
+def _look_at_packed(place: Packed, decode: bool) -> None:
+    """Decode a part of a shard; where it ends was seen when the pack was opened."""
+    if decode and place.rate:
+        decode_audio(place)
+    elif decode:
+        decode_image_short_side(place) if place.form == "jpeg" else decode_image(place)
+
+
 def _looks_whole(path: Path) -> bool:
-    if path.is_file() and not path.stat().st_size:
-        raise AvbenchError(f"{path} is empty: expected a picture, fetch it again")
     try:
+        require_file(path)
         with warnings.catch_warnings(action="error"), Image.open(path) as image:
             end, pixels = ENDS.get(image.format or ""), image.width * image.height
         with path.open("rb") as file:
@@ -126,12 +136,15 @@ def _looks_whole(path: Path) -> bool:
 
 
 def _look_at_sound(place: Place, decode: bool) -> None:
-    if decode or isinstance(place, Packed) or not _sounds_whole(place):
+    if isinstance(place, Packed):
+        _look_at_packed(place, decode)
+    elif decode or not _sounds_whole(place):
         decode_audio(place)
 
 
 def _sounds_whole(path: Path) -> bool:
     try:
+        require_file(path)
         with soundfile.SoundFile(path) as sound:
             frames, rate = sound.frames, sound.samplerate
             sound.seek(max(frames - 1, 0))
@@ -151,6 +164,7 @@ def _look_at_video(path: Path) -> None:
     import av
 
     try:
+        require_file(path)
         if not path.stat().st_size:
             raise AvbenchError(f"{path} is empty: fetch it again")
         with av.open(str(path)) as container:

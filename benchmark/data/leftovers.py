@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from avbench.data.doctor import Diagnosis, Wanted, shelf_of
-from avbench.data.inspecting import FileKind
+from avbench.data.doctor import Broken, Diagnosis, Progress, Wanted, shelf_of
+from avbench.data.inspecting import FileKind, problems
 from avbench.data.layouts import ANNOTATION_SUFFIXES, AUDIO_SUFFIXES, IMAGE_SUFFIXES, MediaIndex
 from avbench.data.names import folder_name, loose_key, plain, vggsound_key, wanted_key
 from avbench.data.shelves import MIDDLES
@@ -40,24 +40,43 @@ class Leftovers:
     Attributes:
         extra: pictures and sounds where such are looked for, sorted.
         near: files that may be meant for what is missing; none is ever taken for it.
-        videos: of missing samples, from which pictures and sounds can be made.
+        videos: of missing samples, from which pictures and sounds can be made, by id.
+        broken_videos: of missing samples, and why nothing can be made from them.
     """
 
     extra: tuple[Path, ...]
     near: tuple[NearMiss, ...]
     videos: dict[str, Path]
+    broken_videos: tuple[Broken, ...]
 
 
-def leftovers(found: Diagnosis, media: MediaIndex) -> Leftovers:
-    """What of ``media`` the samples of ``found`` leave unused."""
-    used = set(_used(found, media))
-    unused = media.all_files() - used
+def leftovers(found: Diagnosis, media: MediaIndex, *, workers: int | None = None, progress: Progress) -> Leftovers:
+    """What of ``media`` the samples of ``found`` leave unused; videos of missing samples are opened.
+
+    Raises:
+        AvbenchError: if a process that looks at videos dies.
+    """
+    unused = media.all_files() - set(_used(found, media))
     shelved = {*media.pictures.files(), *media.sounds.files()}
-    from_video = videos_by_name(media)
+    by_name = videos_by_name(media)
+    videos = {w.id: by_name[key] for w in found.lacking if (key := clip_name(w.name)) in by_name}
+    broken = _broken(videos, workers, progress) if videos else ()
+    bad = {video.id for video in broken}
     return Leftovers(
         extra=tuple(sorted(unused & shelved)),
         near=tuple(_near(found.lacking, media, unused)),
-        videos={w.id: from_video[key] for w in found.lacking if (key := clip_name(w.name)) in from_video},
+        videos={name: path for name, path in videos.items() if name not in bad},
+        broken_videos=broken,
+    )
+
+
+def _broken(videos: dict[str, Path], workers: int | None, progress: Progress) -> tuple[Broken, ...]:
+    with progress("looking at videos", len(videos)) as step:
+        reasons = problems([("video", path) for path in videos.values()], workers=workers, progress=step)
+    return tuple(
+        Broken(name, "video", path, reason)
+        for (name, path), reason in zip(videos.items(), reasons, strict=True)
+        if reason is not None
     )
 
 
