@@ -1,6 +1,7 @@
 """Files that are files. Nothing here imports torch."""
 
 import errno
+import os
 import stat
 from pathlib import Path
 
@@ -11,5 +12,8 @@ def require_file(path: Path) -> None:
     Raises:
         OSError: for those, and for what cannot be looked at.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "It is no file but a folder, a pipe or a device")
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "It is no file but a pipe or a device")
