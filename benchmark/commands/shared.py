@@ -28,7 +28,7 @@ def command_parser(name: str, purpose: str, examples: str) -> ArgumentParser:
         epilog=f"examples:\n{examples}",
         formatter_class=RawDescriptionHelpFormatter,
         default_env=True,
-        env_prefix=f"AVBENCH_{name.upper().replace('-', '_')}",
+        env_prefix=f"AVBENCH_{name.upper().replace('-', '_').replace(' ', '_')}",
     )
     parser.add_argument("--config", action="config", help="YAML file with values for these options")
     return parser
