@@ -1,8 +1,6 @@
 """Pictures and sounds against the official loaders' goldens, Pillow, soundfile and torchaudio."""
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -10,10 +8,22 @@ import soundfile
 import torch
 import torchaudio.functional
 from PIL import Image
-from torchvision.transforms import InterpolationMode, Resize
+from torchvision.transforms import InterpolationMode, Resize, v2
 
 from avbench.data import decoding
-from avbench.data.decoding import cut, decode_audio, decode_image, decode_image_short_side, mixed, random_crop
+from avbench.data.decoding import (
+    cut,
+    cut_at_random,
+    decode_audio,
+    decode_image,
+    decode_image_short_side,
+    decode_pictures,
+    decode_sounds,
+    mixed,
+    random_crop,
+)
+from avbench.data.places import Packed
+from avbench.errors import AvbenchError, UsageError
 from avbench.types import Window
 
 
@@ -165,25 +175,142 @@ def test_no_channel_is_preferred() -> None:
     assert (sounds["mean"].tolist(), rate) == ([0.5, 0.25], 8000)
 
 
-@pytest.fixture(scope="module")
-def tools(shared: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_inputs", shared / "goldens/tools/make_inputs.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+STEREO = np.array([[3, 4], [-3, -4], [7, 7], [0, 1], [32767, 32767], [-32768, -32768], [-1, 0]], dtype=np.int16)
 
 
-@pytest.mark.parametrize("name", ["landscape640x360", "portrait270x480", "grey500x333"])
-def test_official_pictures(name: str, tools: ModuleType, shared: Path, tmp_path: Path) -> None:
-    goldens = np.load(shared / "goldens/goldens/frontend.npz")
-    path = tmp_path / "a.png"
-    Image.fromarray(tools.frames()[name]).save(path)
-    np.testing.assert_array_equal(decode_image(path), goldens[f"image_square/{name}"])
-    if f"image_train_resize/{name}" in goldens:
-        came = decode_image_short_side(path).transpose(1, 2, 0)
-        np.testing.assert_array_equal(came, goldens[f"image_train_resize/{name}"])
+def stereo_file(folder: Path, samples: np.ndarray = STEREO, *, rate: int = 16000) -> Path:
+    soundfile.write(folder / "a.wav", samples, rate)
+    return folder / "a.wav"
+
+
+def test_channels_in_all_ways_at_once(tmp_path: Path) -> None:
+    sounds, rate = decode_sounds(stereo_file(tmp_path), ["mean", "pyav", "first", "each"], rate=None)
+    assert rate == 16000
+    left, right = STEREO.T / 32768
+    np.testing.assert_array_equal(sounds["mean"], (left + right) / 2)
+    assert (sounds["pyav"] * 32768).tolist() == [4, -3, 7, 1, 32767, -32768, 0]  # halves go up
+    np.testing.assert_array_equal(sounds["first"], left)
+    np.testing.assert_array_equal(sounds["each"], [left, right])
+    assert {x.dtype for x in sounds.values()} == {np.dtype(np.float32)}
+    assert all(x.flags.c_contiguous for x in sounds.values())
+
+
+def test_one_channel_is_one_sound_in_all_ways(tmp_path: Path) -> None:
+    sounds, _ = decode_sounds(stereo_file(tmp_path, STEREO[:, 0]), ["mean", "pyav", "first", "each"])
+    assert len({id(x) for x in sounds.values()}) == 1
+    np.testing.assert_array_equal(sounds["each"], STEREO[:, 0] / 32768)
+
+
+def test_samples_between_16_bit_steps_go_to_the_nearest_before_they_are_mixed_up(tmp_path: Path) -> None:
+    between = np.array([[1.4, 2.0], [1.6, 2.0], [40000, 40000]]) / 32768
+    soundfile.write(tmp_path / "a.wav", between, 16000, subtype="FLOAT")
+    sound, _ = decode_audio(tmp_path / "a.wav", channels="pyav")
+    assert (sound * 32768).tolist() == [2, 2, 32767]
+
+
+@pytest.mark.parametrize(("channels", "rate"), [(3, 16000), (2, 8000)])
+def test_more_channels_or_another_rate_are_the_plain_mean(tmp_path: Path, channels: int, rate: int) -> None:
+    file = stereo_file(tmp_path, tone(0.1, rate, channels), rate=rate)
+    sounds, _ = decode_sounds(file, ["mean", "pyav"])
+    assert sounds["mean"] is sounds["pyav"]
+
+
+def test_channels_apart_are_resampled_apart(tmp_path: Path) -> None:
+    file = stereo_file(tmp_path, tone(0.1, 44100, 2), rate=44100)
+    apart, rate = decode_audio(file, channels="each")
+    assert (apart.shape, rate) == ((2, 1600), 16000)
+    np.testing.assert_allclose(decode_audio(file, channels="first")[0], apart[0], atol=1e-6)
+    np.testing.assert_allclose(decode_audio(file)[0], apart.mean(0), atol=1e-6)
+
+
+def test_a_channel_that_is_not_heard_may_be_broken(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.array([[0.5, np.nan]]), 16000, subtype="FLOAT")
+    assert decode_audio(tmp_path / "a.wav", channels="first")[0].tolist() == [0.5]
+    with pytest.raises(AvbenchError, match=r"a.wav holds samples that are not finite"):
+        decode_sounds(tmp_path / "a.wav", ["first", "each"])
+
+
+def test_counted_samples_are_a_part_of_the_cut_whatever_the_rate() -> None:
+    window = Window(10.0, "start", part=(50, 80))
+    for rate in (10, 20):
+        came = cut(ramp(400), rate, window)
+        assert (len(came), came[0], came[-1]) == (window.samples(rate), 50, 79)
+    assert cut(ramp(60), 10, window).tolist() == [*range(50, 60), *range(20)]  # 60 samples repeated to 100
+
+
+def test_counted_samples_beyond_the_cut_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"samples 50 to 80 are heard whatever the rate, but 10 s are 70 samples"):
+        cut(ramp(400), 7, Window(10.0, "start", part=(50, 80)))
+
+
+@pytest.mark.parametrize("n", [40, 55, 99])
+def test_a_short_clip_is_rolled_to_the_middle(n: int) -> None:
+    """As SSLalignment's reader: repeated, cut, then turned by half of what it lacks."""
+    came = cut(ramp(n), 10, Window(10.0, "rolled"))
+    expected = np.roll(np.tile(ramp(n), 3)[:100], 50 - n // 2)
+    np.testing.assert_array_equal(came, expected)
+    assert came[50] == n // 2
+
+
+@pytest.mark.parametrize("n", [100, 101, 250])
+def test_a_long_clip_is_not_rolled(n: int) -> None:
+    np.testing.assert_array_equal(cut(ramp(n), 10, Window(10.0, "rolled")), ramp(100))
+
+
+@pytest.mark.parametrize(
+    "window",
+    [Window(3.0), Window(3.0, "centre-seconds"), Window(3.0, "start", part=(5, 9)), Window(9.0), Window(9.0, "rolled")],
+)
+def test_channels_apart_are_cut_alike(window: Window) -> None:
+    both = np.stack([ramp(50), -ramp(50)])
+    came = cut(both, 10, window)
+    np.testing.assert_array_equal(came, [cut(ramp(50), 10, window), -cut(ramp(50), 10, window)])
+
+
+@pytest.mark.parametrize("window", [Window(3.0), Window(3.0, "start", part=(5, 9)), Window(5.0, "rolled")])
+def test_what_is_not_repeated_is_a_view(window: Window) -> None:
+    clip = ramp(50)
+    assert np.shares_memory(cut(clip, 10, window), clip)
+
+
+@pytest.mark.parametrize("n", [20, 90])
+def test_a_part_of_a_window_at_random_has_its_length(n: int) -> None:
+    window = Window(5.0, "random", part=(10, 30))
+    came = cut_at_random(np.stack([ramp(n), ramp(n)]), 10, window, rng=np.random.default_rng(0))
+    assert came.shape == (2, 20)
+    assert set(np.unique(np.diff(came[0]))) <= {1, 1 - n}
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "mode"),
+    [(640, 360, "RGB"), (270, 480, "RGB"), (301, 225, "L"), (224, 224, "RGB"), (50, 71, "P")],
+)
+def test_further_ways_to_see_are_torchvisions(tmp_path: Path, width: int, height: int, mode: str) -> None:
+    image = random_picture(tmp_path / "a.png", width, height, mode)
+    made = decode_pictures(tmp_path / "a.png", ["tensor", "squash", "centre-crop"])
+    crop = v2.Compose([Resize(224, InterpolationMode.BICUBIC), v2.CenterCrop(224)])
+    np.testing.assert_array_equal(made["centre-crop"].transpose(1, 2, 0), np.asarray(crop(image)))
+    np.testing.assert_array_equal(made["squash"], decode_image(tmp_path / "a.png"))
+    floats = v2.functional.to_dtype(v2.functional.pil_to_tensor(image), torch.float32, scale=True)
+    resized = Resize((224, 224), InterpolationMode.BICUBIC, antialias=True)(floats)
+    np.testing.assert_allclose(made["tensor"], resized, rtol=0, atol=1e-6)
+    assert all(x.shape == (3, 224, 224) and x.flags.c_contiguous for x in made.values())
+
+
+def test_tensors_are_not_clamped(tmp_path: Path) -> None:
+    Image.fromarray(np.kron(np.eye(2, dtype=np.uint8) * 255, np.ones((150, 150), dtype=np.uint8))).save(
+        tmp_path / "a.png"
+    )
+    made = decode_pictures(tmp_path / "a.png", ["tensor"])["tensor"]
+    assert made.min() < -0.01
+    assert made.max() > 1.01
+
+
+@pytest.mark.parametrize("kind", ["centre-crop", "tensor"])
+def test_packed_pictures_are_squashed_alone(kind) -> None:
+    place = Packed(Path("a.tar"), 512, 3 * 224 * 224, "pixels", "s0")
+    with pytest.raises(AvbenchError, match=f"s0 in a.tar is packed squashed, and a method was set to look .*'{kind}'"):
+        decode_pictures(place, ["squash", kind])
 
 
 def test_the_tiny_set_of_the_goldens(shared: Path) -> None:

@@ -16,7 +16,7 @@ from avbench.data import batches as batches_module
 from avbench.data import loader
 from avbench.data.audio_modes import offscreen_partners, swap_partners
 from avbench.data.batches import Decoded, RawBatch, collate, stream
-from avbench.data.decoding import cut, decode_audio, decode_image, decode_sounds
+from avbench.data.decoding import cut, decode_audio, decode_image, decode_pictures, decode_sounds
 from avbench.data.loader import LoaderOptions, iterate_batches
 from avbench.data.splits import Split, load_split
 from avbench.errors import AvbenchError, UsageError
@@ -115,6 +115,37 @@ def test_each_file_is_opened_once_whatever_the_number_of_windows(split: Split, m
     monkeypatch.setattr(batches_module, "decode_sounds", counting)
     load(split, windows=(SHORT, LONG, Window(0.05, "start"), Window(0.05, "start", "first")))
     assert len(opened) == len(set(opened)) == N
+
+
+def test_further_pictures_lie_beside_the_squashed_one(split: Split) -> None:
+    for workers in (0, 2):
+        (first, *_) = load(split, pictures=("centre-crop", "squash", "tensor"), workers=workers)
+        expected = decode_pictures(split.samples[1].image, ["centre-crop", "squash", "tensor"])
+        assert list(first.pictures) == ["centre-crop", "tensor"]
+        np.testing.assert_array_equal(first.image[1], expected["squash"])
+        for kind, pictures in first.pictures.items():
+            np.testing.assert_array_equal(pictures[1], expected[kind])
+        assert len(first.tensors()) == 5
+
+
+def test_no_picture_is_made_that_none_asks_for(split: Split) -> None:
+    (first, *_) = load(split, pictures=("tensor",))
+    assert (first.image, list(first.pictures)) == (None, ["tensor"])
+    (first, *_) = load(split, pictures=("tensor",), needs=("audio",))
+    assert (first.image, first.pictures) == (None, {})
+    assert load(split)[0].pictures == {}
+
+
+def test_batches_are_split_where_the_number_of_channels_kept_apart_changes(split: Split, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "audio/s2.wav", rng.uniform(-0.5, 0.5, (4000, 2)), 16000)
+    apart = Window(0.1, channels="each")
+    batches = load(split, windows=(SHORT, apart))
+    assert [b.indices for b in batches] == [[0, 1], [2], [3], [4, 5, 6, 7], [8, 9, 10]]
+    assert [tuple(b.waveforms[apart].shape[1:]) for b in batches] == [(1600,), (2, 1600), (1600,), (1600,), (1600,)]
+    assert [b.indices for b in load(split, windows=(SHORT, LONG))] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
+    (noisy, *_) = load(split, windows=(apart,), audio_mode="noise")
+    assert noisy.waveforms[apart].shape == (4, 1600)
 
 
 def test_what_is_not_needed_is_not_read(split: Split, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from avbench.augment import normalise
-from avbench.data.decoding import cut, decode_audio, decode_pictures
+from avbench.data.decoding import cut, decode_audio, decode_image_short_side, decode_pictures
 from avbench.frontends import PowerSpectrogram, ScipySpectrogram, counted_window, rolled_clip
 from avbench.types import Frontend, Window
 
@@ -124,6 +124,14 @@ def test_official_jsa_spectrogram_of_both_channels(files: Path, stored: np.lib.n
 def test_official_resampling(files: Path, stored: np.lib.npyio.NpzFile) -> None:
     samples, _ = decode_audio(files / "mono22k_9s973.wav")
     np.testing.assert_allclose(samples[:4096], stored["jsa_resampled/mono22k_9s973"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_official_training_pictures(name: str, files: Path, stored: np.lib.npyio.NpzFile) -> None:
+    if (entry := f"image_train_resize/{name}") not in stored:
+        pytest.skip("its pixels are not stored")
+    came = decode_image_short_side(files / f"{name}.png").transpose(1, 2, 0)
+    np.testing.assert_array_equal(came, stored[entry])
 
 
 @pytest.mark.parametrize("name", FRAMES)
