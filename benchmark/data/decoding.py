@@ -15,7 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
-from avbench.data.packed import packed_picture, packed_pixels, packed_samples
+from avbench.data.packed import packed_picture, packed_pixels, packed_sound
 from avbench.data.places import Packed, Place
 from avbench.data.regular import require_file
 from avbench.errors import AvbenchError, UsageError
@@ -180,7 +180,8 @@ def decode_sounds(
             that are not finite.
     """
     if isinstance(place, Packed):
-        return mixed(place, packed_samples(place, rate=rate), ways, native=place.rate, rate=rate)
+        samples, native = packed_sound(place, ways, rate=rate)
+        return mixed(place, samples, ways, native=native, rate=rate)
     _check_complete(place)
     try:
         samples, native = _read(place)

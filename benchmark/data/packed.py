@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from PIL import Image
 
 from avbench.data.places import Packed
 from avbench.errors import AvbenchError, UsageError
-from avbench.types import CANVAS
+from avbench.types import CANVAS, Channels
 
 OPEN_SHARDS = 256
 """Shards that a process keeps open at a time, well below the 1,024 files that most systems allow it."""
+
+MEANS: frozenset[Channels] = frozenset(("mean", "pyav"))
+"""Ways of mixing that come to the mean of the channels once the rate is changed."""
 
 PACKED_SHORT_SIDE = 246
 """Pixels of the shorter side in a pack for training: that from which :mod:`avbench.data.decoding` crops."""
@@ -57,6 +61,28 @@ def packed_picture(place: Packed, *, short_side: int = PACKED_SHORT_SIDE) -> Ima
             return image.convert("RGB")
     except (OSError, SyntaxError, ValueError) as problem:
         raise AvbenchError(f"{place} cannot be read as a picture ({problem}): pack again") from problem
+
+
+def packed_sound(place: Packed, ways: Collection[Channels], *, rate: int | None) -> tuple[NDArray[np.float32], int]:
+    """The sound as it is written, or with its channels apart where that is asked for, and its rate in Hz.
+
+    Args:
+        place: of the sound.
+        ways: in which its channels will be mixed.
+        rate: as for :func:`packed_samples`.
+
+    Raises:
+        UsageError: where the channels were not kept, and as :func:`packed_samples`.
+        AvbenchError: as :func:`packed_samples`.
+    """
+    if place.apart is not None and (rate != place.rate or not MEANS.issuperset(ways)):
+        place = place.apart
+    if place.mixed and not MEANS.issuperset(ways):
+        raise UsageError(
+            f"{place} was packed as the mean of its channels and cannot be heard as {min(set(ways) - MEANS)!r}: take "
+            "plain folders, or a pack made with --for evaluation"
+        )
+    return packed_samples(place, rate=rate), place.rate
 
 
 def packed_samples(place: Packed, *, rate: int | None) -> NDArray[np.float32]:

@@ -48,8 +48,8 @@ class PackOptions:
     Attributes:
         purpose: ``evaluation``: the picture squashed to 224 pixels and the sound, both to the bit what plain folders
             give; ``training``: with loss, a JPEG whose shorter side is 246 and the mean of the channels in 16 bits.
-        audio_rate: Hz to which sounds are resampled, None to keep each file's own. Sounds of several channels keep
-            it in a pack for evaluation, so that they can be mixed in any way before they are resampled.
+        audio_rate: Hz to which sounds are resampled, None to keep each file's own. A pack for evaluation has sounds of
+            several channels as they are too, so that they can be mixed in every way before they are resampled.
         audio: how a pack for training holds sounds.
         jpeg_quality: of Pillow, 1 to 100; colours are not subsampled.
     """
@@ -61,9 +61,9 @@ class PackOptions:
 
 
 class Row(NamedTuple):
-    """A row of the index: a picture or a sound, and where it stands in the shard ``shard``."""
+    """A row of the index: a picture, a sound, or a sound with its channels apart, and where it stands."""
 
-    kind: Literal["image", "sound"]
+    kind: Literal["image", "sound", "channels"]
     name: str
     shard: int
     offset: int
@@ -72,6 +72,7 @@ class Row(NamedTuple):
     rate: int = 0
     native: int = 0
     channels: int = 0
+    mixed: int = 0
 
 
 @dataclass(frozen=True)
@@ -201,9 +202,9 @@ def _parts(sample: Sample, options: PackOptions) -> list[Part]:
     if image is None or audio is None:
         raise UsageError(f"{sample.id} was loaded without media: pass --data with frames/ and audio/ in it")
     picture, sound = _ENCODERS[options.purpose]
-    parts = [picture(image, sample.names.image, options), sound(audio, "audio", sample.names.audio, options)]
+    parts = [picture(image, sample.names.image, options), *sound(audio, "audio", sample.names.audio, options)]
     if second is not None:
-        parts.append(sound(second, "mixed", sample.names.mixed or "", options))
+        parts += sound(second, "mixed", sample.names.mixed or "", options)
     return parts
 
 
@@ -223,33 +224,42 @@ def _small_picture(path: Path, name: str, options: PackOptions) -> Part:
     return Part("image.jpg", content, 0, Row("image", name, 0, 0, len(content), "jpeg"))
 
 
-def _exact_sound(path: Path, what: str, name: str, options: PackOptions) -> Part:
-    samples, native = decode_audio(path, rate=None, channels="each")
-    channels, rate = 1 if samples.ndim == 1 else len(samples), native
-    if channels == 1:
-        sounds, rate = mixed(path, samples[:, None], MEAN, native=native, rate=options.audio_rate)
-        samples = sounds["mean"]
-    exact = _int16(samples.T)
-    form: Form = "float32" if exact is None else "pcm16"
-    row = Row("sound", name, 0, 0, 0, form, rate, native, channels)
-    return _array(what, samples.T if exact is None else exact, row)
+def _exact_sound(path: Path, what: str, name: str, options: PackOptions) -> list[Part]:
+    whole, native = decode_audio(path, rate=None, channels="each")
+    apart = whole[None] if whole.ndim == 1 else whole
+    row = Row("sound", name, 0, 0, 0, "pcm16", native, native, len(apart))
+    if options.audio_rate in {None, native}:
+        return [_samples(what, apart.T, row)]
+    sounds, rate = mixed(path, apart.T, MEAN, native=native, rate=options.audio_rate)
+    several = len(apart) > 1
+    parts = [_samples(what, sounds["mean"][:, None], row._replace(rate=rate, channels=1, mixed=int(several)))]
+    if several:
+        parts.append(_samples(f"{what}.channels", apart.T, row._replace(kind="channels")))
+    return parts
 
 
-def _small_sound(path: Path, what: str, name: str, options: PackOptions) -> Part:
-    whole, native = decode_audio(path, rate=None)
-    sounds, rate = mixed(path, whole[:, None], MEAN, native=native, rate=options.audio_rate)
-    samples = sounds["mean"]
-    rounded = np.rint(samples * np.float32(FULL_SCALE)).clip(-FULL_SCALE, FULL_SCALE - 1).astype("<i2")
-    row = Row("sound", name, 0, 0, 0, "pcm16", rate, native, 1)
+def _samples(what: str, samples: Waveform, row: Row) -> Part:
+    """A member of ``[n, channels]``, or ``[n]`` for one channel."""
+    shaped = samples[:, 0] if samples.shape[1] == 1 else samples
+    exact = _int16(shaped)
+    return _array(what, shaped, row._replace(form="float32")) if exact is None else _array(what, exact, row)
+
+
+def _small_sound(path: Path, what: str, name: str, options: PackOptions) -> list[Part]:
+    apart, native = decode_audio(path, rate=None, channels="each")
+    several = apart.ndim == 2
+    sounds, rate = mixed(path, apart.T if several else apart[:, None], MEAN, native=native, rate=options.audio_rate)
+    rounded = np.rint(sounds["mean"] * np.float32(FULL_SCALE)).clip(-FULL_SCALE, FULL_SCALE - 1).astype("<i2")
+    row = Row("sound", name, 0, 0, 0, "pcm16", rate, native, 1, int(several))
     if options.audio == "int16":
-        return _array(what, rounded, row)
+        return [_array(what, rounded, row)]
     buffer = io.BytesIO()
     try:
         soundfile.write(buffer, rounded, rate, format="FLAC", subtype="PCM_16")
     except (soundfile.LibsndfileError, ValueError) as problem:
         raise AvbenchError(f"{path} cannot be written as FLAC ({problem}): pack with --audio int16") from problem
     content = buffer.getvalue()
-    return Part(f"{what}.flac", content, 0, row._replace(size=len(content), form="flac"))
+    return [Part(f"{what}.flac", content, 0, row._replace(size=len(content), form="flac"))]
 
 
 _ENCODERS = {"evaluation": (_exact_picture, _exact_sound), "training": (_small_picture, _small_sound)}

@@ -34,9 +34,11 @@ NPY_HEADER = 128
 
 COLUMNS = {
     "kind": "string", "name": "string", "shard": "int32", "offset": "int64", "size": "int64", "form": "string",
-    "rate": "int32", "native": "int32", "channels": "int16",
+    "rate": "int32", "native": "int32", "channels": "int16", "mixed": "int8",
 }  # fmt: skip
-"""Of the index: a row for each picture and each sound; ``kind`` is ``image`` or ``sound``."""
+"""Of the index: a row for each picture and each sound, and one for each sound with its channels apart."""
+
+KINDS = ("image", "sound", "channels")
 
 UNSAFE = r"[/\\\x00]|^\.{0,2}$"
 """Names that are no plain file names."""
@@ -55,7 +57,7 @@ class PackIndex(MediaIndex):
         self.root, self.manifest, self._rows = root, manifest, rows
 
     def __len__(self) -> int:
-        return len(self._rows.names)
+        return len(self._rows.images) + len(self._rows.sounds)
 
     @property
     def has_media(self) -> bool:
@@ -82,17 +84,19 @@ class PackIndex(MediaIndex):
         return self.folders.audio / f"{name}.wav" if row is None else self._rows.at(row)
 
     def entries(self, shard: str) -> list[Packed]:
-        """All that the index has in the shard of this file name, by offset."""
-        places = map(self._rows.at, range(len(self)))
+        """The pictures and sounds in the shard of this file name, by offset."""
+        rows = (*self._rows.images.values(), *self._rows.sounds.values())
+        places = (self._rows.at(row) for row in rows)
         return sorted((place for place in places if place.shard.name == shard), key=lambda place: place.offset)
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """The index: which rows are of pictures and of sounds, by name, and the columns of all."""
+    """The index: which rows are of pictures, sounds, and sounds with their channels apart, by name; and all columns."""
 
     images: dict[str, int]
     sounds: dict[str, int]
+    apart: dict[str, int]
     names: list[str]
     shards: list[Path]
     shard: list[int]
@@ -102,9 +106,11 @@ class _Rows:
     rate: list[int]
     channels: list[int]
     native: list[int]
+    mixed: list[int]
 
     def at(self, row: int) -> Packed:
         """What the row says; made when it is asked for, since few need all of a large index."""
+        apart = self.apart.get(self.names[row]) if self.mixed[row] else None
         return Packed(
             self.shards[self.shard[row]],
             self.offset[row],
@@ -114,6 +120,8 @@ class _Rows:
             self.rate[row],
             self.channels[row],
             self.native[row],
+            self.mixed[row] != 0,
+            None if apart is None else self.at(apart),
         )
 
 
@@ -169,7 +177,7 @@ def _shard_problems(index: PackIndex, shard: str) -> list[str]:
     place = index.root / shard
     found = {member.offset: member for member in members(place)}
     problems: list[str] = []
-    for entry in index.entries(shard):
+    for entry in _with_channels(index.entries(shard)):
         member = found.get(entry.offset - (NPY_HEADER if entry.form in ARRAY_FORMS else 0))
         if member is None or member.offset + member.size != entry.offset + entry.size:
             problems.append(f"{entry} stands nowhere in {place} where the index has it: pack again")
@@ -178,9 +186,13 @@ def _shard_problems(index: PackIndex, shard: str) -> list[str]:
     return problems
 
 
+def _with_channels(entries: list[Packed]) -> list[Packed]:
+    return [*entries, *(entry.apart for entry in entries if entry.apart is not None)]
+
+
 def _content_problems(entry: Packed, member: Member) -> list[str]:
-    wanted = "image." if entry.form in PICTURE_FORMS else ("audio.", "mixed.")
-    if not member.name.split(".", 1)[1].startswith(wanted):
+    wanted = ("image",) if entry.form in PICTURE_FORMS else ("audio", "mixed")
+    if member.name.split(".")[1] not in wanted:
         return [f"{entry} is called {member.name}: pack again"]
     try:
         if entry.form in ARRAY_FORMS:
@@ -246,11 +258,11 @@ def _read_index(root: Path, manifest: PackManifest) -> _Rows:
 
 def _rows(columns: dict[str, Any], shards: list[Path]) -> _Rows:
     names: list[str] = columns["name"]
-    images, sounds = (_by_name(names, which) for which in (columns["picture"], ~columns["picture"]))
-    if len(images) + len(sounds) != len(names):
+    images, sounds, apart = (_by_name(names, columns["kind"] == code) for code in range(len(KINDS)))
+    if len(images) + len(sounds) + len(apart) != len(names):
         raise ValueError("a name stands there twice")
-    numbers = {key: columns[key].tolist() for key in ("shard", "offset", "size", "form", "rate", "channels", "native")}
-    return _Rows(images, sounds, names, shards, **numbers)
+    numbers = {key: columns[key].tolist() for key in COLUMNS if key not in {"kind", "name"}}
+    return _Rows(images, sounds, apart, names, shards, **numbers)
 
 
 def _by_name(names: list[str], which: NDArray[np.bool_]) -> dict[str, int]:
@@ -259,7 +271,7 @@ def _by_name(names: list[str], which: NDArray[np.bool_]) -> dict[str, int]:
 
 
 def _columns(content: bytes) -> dict[str, Any]:
-    """Names as a list, numbers as arrays, forms as their places in ``FORMS``; ``picture`` says what is no sound."""
+    """Names as a list, numbers as arrays; kinds and forms as their places in ``KINDS`` and ``FORMS``."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -272,8 +284,8 @@ def _columns(content: bytes) -> dict[str, Any]:
     if len(unsafe):
         raise ValueError(f"the name {unsafe[0].as_py()!r} is no plain file name")
     numbers = {key: table[key].to_numpy() for key, kind in COLUMNS.items() if kind != "string"}
-    picture = _codes(table["kind"], ("sound", "image")).astype(bool)
-    return {**numbers, "name": table["name"].to_pylist(), "form": _codes(table["form"], FORMS), "picture": picture}
+    codes = {"kind": _codes(table["kind"], KINDS), "form": _codes(table["form"], FORMS)}
+    return {**numbers, **codes, "name": table["name"].to_pylist()}
 
 
 def _codes(column: pyarrow.ChunkedArray, known: Sequence[str]) -> NDArray[np.int8]:
@@ -298,10 +310,12 @@ def _check_places(columns: dict[str, Any], sizes: NDArray[np.int64]) -> None:
 
 
 def _check_forms(columns: dict[str, Any]) -> None:
-    form, picture = columns["form"], columns["picture"]
+    form, picture = columns["form"], columns["kind"] == KINDS.index("image")
     if not (np.isin(form, [FORMS.index(f) for f in PICTURE_FORMS]) == picture).all():
         raise ValueError("a picture has the form of a sound, or a sound that of a picture")
     if not (columns["size"][form == FORMS.index("pixels")] == 3 * CANVAS * CANVAS).all():
         raise ValueError(f"a decoded picture has another size than {CANVAS} pixels a side")
     if not ((columns["rate"] > 0) & (columns["native"] > 0) & (columns["channels"] > 0))[~picture].all():
         raise ValueError("a sound has no rate or no channel")
+    if columns["mixed"][columns["kind"] != KINDS.index("sound")].any():
+        raise ValueError("what is no sound is said to be the mean of channels")

@@ -23,6 +23,8 @@ class Packed(NamedTuple):
         rate: of a sound as it is written, in Hz; 0 for a picture.
         channels: of a sound as it is written; 0 for a picture.
         native: rate of the file that a sound was packed from, in Hz; 0 for a picture.
+        mixed: whether a sound is written as the mean of several channels.
+        apart: the same sound before its channels were mixed and its rate was changed, where that was kept.
     """
 
     shard: Path
@@ -33,6 +35,8 @@ class Packed(NamedTuple):
     rate: int = 0
     channels: int = 0
     native: int = 0
+    mixed: bool = False
+    apart: Packed | None = None
 
     def __str__(self) -> str:
         return f"{self.name} in {self.shard}"

@@ -21,7 +21,7 @@ from avbench.errors import AvbenchError
 SHARD = re.compile(r"shard-\d{6}\.tar", re.ASCII)
 """What a shard is called."""
 
-MEMBER = re.compile(r"\d{9}\.(json|(image|audio|mixed)\.(npy|jpg|flac))", re.ASCII)
+MEMBER = re.compile(r"\d{9}\.(json|(image|(audio|mixed)(\.channels)?)\.(npy|jpg|flac))", re.ASCII)
 """What a part of a shard is called."""
 
 CHUNK = 2**22

@@ -176,13 +176,33 @@ def test_what_comes_out_may_be_written_to(world, packs) -> None:
 def test_sixteen_bits_where_they_lose_nothing_else_floats(packs) -> None:
     index = open_pack(packs["16k"])
     places = [index.sound(f"a{i}") for i in range(5)]
-    assert [(p.form, p.rate, p.native, p.channels) for p in places] == [
-        ("pcm16", 16_000, 16_000, 1),
-        ("float32", 16_000, 44_100, 1),
-        ("pcm16", 22_050, 22_050, 2),
-        ("float32", 16_000, 16_000, 1),
-        ("float32", 16_000, 16_000, 2),
+    assert [(p.form, p.rate, p.native, p.channels, p.mixed) for p in places] == [
+        ("pcm16", 16_000, 16_000, 1, False),
+        ("float32", 16_000, 44_100, 1, False),
+        ("float32", 16_000, 22_050, 1, True),
+        ("float32", 16_000, 16_000, 1, False),
+        ("float32", 16_000, 16_000, 2, False),
     ]
+    apart = places[2].apart
+    assert (apart.form, apart.rate, apart.native, apart.channels, apart.mixed) == ("pcm16", 22_050, 22_050, 2, False)
+    assert [p.apart for i, p in enumerate(places) if i != 2] == [None] * 4
+
+
+def test_resampling_is_spared_where_the_mean_is_heard(packs, monkeypatch) -> None:
+    place = open_pack(packs["16k"]).sound("a2")
+    read = []
+    monkeypatch.setattr(packed_module, "packed_samples", lambda p, rate: read.append((p, rate)))
+    for ways, rate in (("mean", "pyav"), 16_000), (("mean", "first"), 16_000), (("mean",), None), (("mean",), 22_050):
+        packed_module.packed_sound(place, ways, rate=rate)
+    assert read == [(place, 16_000), (place.apart, 16_000), (place.apart, None), (place.apart, 22_050)]
+
+
+@pytest.mark.parametrize("way", ["first", "each"])
+def test_channels_that_a_pack_has_lost_are_refused(packs, way) -> None:
+    index = open_pack(packs["flac"])
+    with pytest.raises(UsageError, match=rf"a2 in .* packed as the mean of its channels and .* as '{way}'"):
+        decode_audio(index.sound("a2"), channels=way)
+    assert decode_audio(index.sound("a0"), channels=way)[1] == 16_000, "it has but one"
 
 
 @pytest.mark.parametrize("rate", [None, 44_100, 8_000])
@@ -293,7 +313,8 @@ def test_other_tools_read_the_shards(world, packs) -> None:
         assert (about["id"], about["image"], about["audio"]) == (sample.id, *sample.names[:2])
         assert (about["label"], about["boxes"]) == (sample.label, [list(box) for box in sample.boxes])
         assert_same_bits(row["image.npy"], decode_image(sample.image))
-        heard, rate = decode_audio(sample.audio, rate=about["rate"], channels="each")
+        way = "each" if about["channels"] > 1 else "mean"
+        heard, rate = decode_audio(sample.audio, rate=about["rate"], channels=way)
         written = row["audio.npy"]
         floats = written if written.dtype == np.float32 else written * np.float32(STEP)
         assert rate == about["rate"]
@@ -424,7 +445,7 @@ def test_an_array_that_is_not_what_the_index_says_is_found(copy) -> None:
         ({"shard": lambda v: [-1, *v[1:]]}, "shard that does not exist"),
         ({"form": lambda v: ["zip", *v[1:]]}, "'zip' is none of pixels"),
         ({"form": lambda v: ["flac", *v[1:]]}, "a picture has the form of a sound"),
-        ({"kind": lambda v: ["video", *v[1:]]}, "'video' is none of sound, image"),
+        ({"kind": lambda v: ["video", *v[1:]]}, "'video' is none of image, sound"),
         ({"name": lambda v: ["../p0", *v[1:]]}, "'../p0' is no plain file name"),
         ({"name": lambda v: ["/etc/passwd", *v[1:]]}, "no plain file name"),
         ({"name": lambda v: ["..", *v[1:]]}, "no plain file name"),
@@ -433,6 +454,7 @@ def test_an_array_that_is_not_what_the_index_says_is_found(copy) -> None:
         ({"name": lambda v: ["same"] * len(v)}, "a name stands there twice"),
         ({"rate": lambda v: [0] * len(v)}, "no rate or no channel"),
         ({"channels": lambda v: [0] * len(v)}, "no rate or no channel"),
+        ({"mixed": lambda v: [1] * len(v)}, "said to be the mean of channels"),
     ],
 )
 def test_a_hostile_index_is_refused(copy, columns, message) -> None:
