@@ -165,7 +165,9 @@ def normalise(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         ``(images - mean) / std``.
     """
     mean, std = _statistics(images.device)
-    return as_unit(images).sub(mean).div_(std).to(dtype)
+    unit = as_unit(images)
+    centred = unit.sub(mean) if unit is images else unit.sub_(mean)
+    return centred.div_(std).to(dtype)
 
 
 @cache

@@ -26,7 +26,7 @@ from avbench.data.training_set import TrainingOptions, TrainingSet, iterate_trai
 from avbench.errors import AvbenchError, UsageError
 from avbench.preparing import prepare, training_windows
 from avbench.profiling_ways import Advance, Goal, Way, time_ways
-from avbench.recipe import Recipe, load_recipe
+from avbench.recipe import Augmentation, Recipe, load_recipe
 from avbench.registry import find_method, load_class
 from avbench.types import Window
 
@@ -39,8 +39,11 @@ FEED = 5000.0
 METHODS = ("ezvsl", "slavc", "fnac", "lvs", "alignment", "jsa")
 """Decoding for all of these is compared with decoding for the first."""
 ONE, ALL = "decoding for one method", f"decoding for {len(METHODS)} methods"
-HARD = ("flip", "blur", "jitter", "grayscale")
-"""What JSA's ``hard_img`` does to pictures, beside the crop."""
+AUGMENTED: dict[str, tuple[Augmentation, ...]] = {
+    "training": ("flip",),
+    "hard_img": ("flip", "blur", "jitter", "grayscale"),
+}
+"""What happens to pictures beside the crop, in EZ-VSL's training and in JSA's."""
 GOALS = {"folders": Goal(3.0), "packed": Goal(10.0), ALL: Goal(most=1.15)}
 TOLERANCE = 1e-5
 """Between two log spectrograms of one sound."""
@@ -229,7 +232,7 @@ def _ways(loading: Loading, oracle: Any) -> list[Way]:
         ours(ALL, partial(loading.decoded, methods=len(METHODS)), media.folders, beside=ONE),
     ]
     recipe = load_recipe(METHODS[0], "vggsound-144k")
-    for name, augment in (("training", ("flip",)), ("hard_img", HARD)):
+    for name, augment in AUGMENTED.items():
         load, beside = partial(loading.trained, recipe=replace(recipe, augment=augment)), f"official, {name}"
         found += [
             ours(name, load, media.folders, beside=beside),
