@@ -89,8 +89,13 @@ def prepare_videos(
         _make(_unsettled(jobs, manifest, report), manifest, report, workers=workers, progress=progress)
         manifest.sort()
     there = {name for name, record in manifest.records.items() if _files_there(root, record)}
-    report.missing = sorted(set(wanted or ()) - set(named) - there)
-    return report
+    return replace(
+        report,
+        made=dict(sorted(report.made.items())),
+        kept=sorted(report.kept),
+        broken=dict(sorted(report.broken.items())),
+        missing=sorted(set(wanted or ()) - set(named) - there),
+    )
 
 
 def safe_name(name: str) -> bool:

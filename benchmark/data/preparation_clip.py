@@ -17,7 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
-from avbench.data.decoding import AUDIO_RATE, Waveform
+from avbench.data.decoding import AUDIO_RATE, Waveform, mixed
 from avbench.data.video import SoundTrack, Still, Timeline, decode_container_audio, frames_at, sound_track, timeline
 from avbench.errors import AvbenchError
 from avbench.store import write_atomic
@@ -145,7 +145,7 @@ def _made(job: Job) -> tuple[dict[str, Any], dict[str, bytes]]:
     }
     line = timeline(job.video)
     track = sound_track(job.video, line)
-    samples, _ = decode_container_audio(job.video, rate=job.making.rate)
+    samples = _resampled(job.video, job.making.rate)
     still, picture = _picture(job, line)
     wav, sound = _sound(samples, job.making.rate, track)
     contents = {f"frames/{job.name}.{job.making.image}": _encoded(still.image, job.making.image)}
@@ -176,6 +176,21 @@ def _picture(job: Job, line: Timeline) -> tuple[Still, dict[str, Any]]:
         "change": round(change, 3),
         "still": change < MOVED,
     }
+
+
+def _resampled(video: Path, rate: int) -> Waveform:
+    """As :func:`decode_container_audio`, by one thread: the same bits whatever else the machine does."""
+    samples, native = decode_container_audio(video, rate=None)
+    if native == rate:
+        return samples
+    import torch  # late: it takes longer to import than a clip to prepare
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return mixed(video, samples[:, None], ("first",), native=native, rate=rate)[0]["first"]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _sound(samples: Waveform, rate: int, track: SoundTrack) -> tuple[bytes, dict[str, Any]]:

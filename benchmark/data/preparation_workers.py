@@ -29,25 +29,12 @@ class Died:
 def worked(task: Callable[[J], R], jobs: Sequence[J], workers: int) -> Generator[tuple[J, R | Died], None, None]:
     """Do ``jobs`` by ``workers`` processes, or in this one for 0; results come as they are ready.
 
-    Each process computes with one thread, as does this one, so that results are the same whatever ``workers``.
     Leaving the iterator early ends the processes at once, in the middle of their jobs.
     """
     if workers:
         yield from _by_processes(task, jobs, workers)
     else:
-        yield from _here(task, jobs)
-
-
-def _here(task: Callable[[J], R], jobs: Sequence[J]) -> Generator[tuple[J, R], None, None]:
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for job in jobs:
-            yield job, task(job)
-    finally:
-        torch.set_num_threads(threads)
+        yield from ((job, task(job)) for job in jobs)
 
 
 def _by_processes(task: Callable[[J], R], jobs: Sequence[J], workers: int) -> Generator[tuple[J, R | Died], None, None]:
@@ -116,9 +103,6 @@ class _Worker(Generic[J, R]):
 def _serve(task: Callable[[J], R], pipe: Connection) -> None:
     """Do what comes through ``pipe`` until its other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the process that gives jobs ends us
-    import torch
-
-    torch.set_num_threads(1)
     with suppress(EOFError, OSError):
         while True:
             pipe.send(task(pipe.recv()))

@@ -111,7 +111,7 @@ def decode_container_audio(
         planes = [frame.to_ndarray() for frame in frames]
         promised = _promised(container, track, Fraction((frames[0].time if frames else None) or 0))
     if promised is None:
-        _check_reach(path)
+        _check_reach(path, "audio")
     samples = np.concatenate(planes, axis=1).T if planes else np.zeros((0, 1), dtype=np.float32)
     _check_whole(path, "sound", found=Fraction(len(samples), native), promised=promised)
     sounds, rate = mixed(path, samples, (channels,), native=native, rate=rate)
@@ -150,7 +150,7 @@ def timeline(path: Path) -> Timeline:
         promised = _promised(container, track, starts[0] * base)
         found = (starts[-1] - starts[0]) * base + _last_step(track, max(packets, key=_begin), starts)
     if promised is None:
-        _check_reach(path)
+        _check_reach(path, "video")
     _check_whole(path, "picture", found=found, promised=promised)
     keys = sorted(_begin(p) for p in packets if p.is_keyframe)
     return Timeline(tuple(starts), tuple(keys), base, max(found, promised or found))
@@ -286,9 +286,9 @@ def _promised(container: Any, track: Any, begins: Fraction) -> Fraction | None:
     return (hours * 60 + minutes) * 60 + seconds - begins
 
 
-def _check_reach(path: Path) -> None:
+def _check_reach(path: Path, kind: str) -> None:
     """Hold the length of the whole file, where tracks have none of their own, against where its packets end."""
-    with av.open(str(path)) as container:
+    with _opened(path, kind) as container:
         promised = Fraction(container.duration or 0, av.time_base)
         packets = [p for p in container.demux() if _is_timed(p)]
         begin = min((_begin(p) * p.time_base for p in packets), default=Fraction(0))
