@@ -127,12 +127,13 @@ def diagnose(
         for file in wanted
         if file.place is not None and (file.kind, file.place) in reasons
     )
-    missing, bad = {file.id for file in lacking}, {file.id for file in broken}
+    missing = {file.id for file in lacking}
+    bad = {file.id for file in broken} - missing
     return Diagnosis(
         expected=len(split.samples),
-        found=tuple(s.id for s in split.samples if s.id not in missing | bad),
+        found=tuple(s.id for s in split.samples if s.id not in missing and s.id not in bad),
         missing=tuple(s.id for s in split.samples if s.id in missing),
-        broken=tuple(s.id for s in split.samples if s.id in bad - missing),
+        broken=tuple(s.id for s in split.samples if s.id in bad),
         lacking=lacking,
         files=broken,
         duplicates=tuple(_several(wanted, media, Shelf.duplicates)),

@@ -105,13 +105,15 @@ class Shelf:
 
     def duplicates(self, name: str) -> tuple[Path, ...]:
         """All files for ``name`` where there are several, the one taken first; links of one folder count once."""
+        if not self._knows(name):
+            return ()
         found = [file for files in self._candidates(name) for file in sorted(files)]
         distinct = list({file.real: file for file in reversed(found)}.values())[::-1]
         return tuple(Path(file.path) for file in distinct) if len(distinct) > 1 else ()
 
     def ambiguous(self, name: str) -> tuple[Path, ...]:
         """The frames of a folder called ``name`` of which none is known to be the right one, sorted; else none."""
-        if self.find(name) is not None:
+        if not self._knows(name) or self.find(name) is not None:
             return ()
         files = [file for frames in self._frames(name) for file in frames]
         return tuple(sorted(Path(file.path) for file in files))
@@ -128,7 +130,7 @@ class Shelf:
 
     def styles(self) -> Counter[Style]:
         """How many samples are named in each style, by their files or, of folders of frames, by the folders."""
-        files = Counter(_style(stem, file) for stem, file in self._stems.items() if stem not in MIDDLES)
+        files = Counter(how for stem, file in self._stems.items() if (how := _style(stem, file)) is not None)
         return files + Counter(
             style(name) for name in self._folders if name not in self._stems and style(name) != "other"
         )
@@ -160,9 +162,14 @@ def _middle(frames: list[_File]) -> _File | None:
     return next((stems[stem] for stem in MIDDLES if stem in stems), None)
 
 
-def _style(stem: str, file: _File) -> Style:
-    """The style of a file's name; frames of AVSBench, ``<id>/<id>_<k>``, only look like VGGSound's."""
+def _style(stem: str, file: _File) -> Style | None:
+    """The style of a file's name, None for a frame of a folder that is called after the sample.
+
+    Frames of AVSBench, ``<id>/<id>_<k>``, only look like VGGSound's.
+    """
     folder = folder_name(file.path.rpartition("/")[0].rpartition("/")[2])
+    if stem in MIDDLES or (stem != folder and style(folder) != "other"):
+        return None
     return "other" if stem.startswith(f"{folder}_") else style(stem)
 
 
