@@ -439,6 +439,7 @@ def test_an_array_that_is_not_what_the_index_says_is_found(copy) -> None:
         ({"offset": lambda v: [*v[:-1], 10**9]}, "points outside its shard"),
         ({"offset": lambda v: [-1, *v[1:]]}, "points outside its shard"),
         ({"size": lambda v: [*v[:-1], 2**62]}, "points outside its shard"),
+        ({"size": lambda v: [*v[:-1], v[-1] + 4096]}, "points outside its shard"),
         ({"size": lambda v: [*v[:-1], -4]}, "points outside its shard"),
         ({"size": lambda v: [9, *v[1:]]}, "another size than 224 pixels"),
         ({"shard": lambda v: [99, *v[1:]]}, "shard that does not exist"),
