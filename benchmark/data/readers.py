@@ -53,7 +53,7 @@ def find_official(wanted: Wanted, metadata: Path) -> Path:
     """
     if not metadata.exists():
         raise UsageError(f"expected the folder of official files at {metadata}, found nothing: check --metadata")
-    found = list(_candidates(wanted, metadata))
+    found = official_copies(wanted, metadata)
     for path in found:
         if not wanted.sha256 or file_hash(path) == wanted.sha256:
             return path
@@ -63,6 +63,18 @@ def find_official(wanted: Wanted, metadata: Path) -> Path:
         f"{found[0]} is not the official {wanted.name}: expected SHA-256 {wanted.sha256[:16]}..., got "
         f"{file_hash(found[0])[:16]}...; {where_to_get(wanted)}, or describe your own version in a YAML file"
     )
+
+
+def official_copies(wanted: Wanted, metadata: Path) -> list[Path]:
+    """The files in ``metadata`` or below that are called as the official one is, here or in a repository.
+
+    ``metadata`` may be the file itself.
+    """
+    known = _catalogued(wanted)
+    names = dict.fromkeys([wanted.name, *(known[1].names if known else ())])
+    if metadata.is_file():
+        return [metadata] if metadata.name in names else []
+    return [path for name in names for path in sorted(metadata.rglob(name)) if path.is_file()]
 
 
 def where_to_get(wanted: Wanted) -> str:
@@ -98,14 +110,6 @@ def read_all_boxes(annotations: Iterable[Annotation], find: Callable[[str], Path
 def xml_files(metadata: Path) -> Mapping[str, Path]:
     """All XML files in ``metadata`` or below by name without suffix; of several the first in order of paths."""
     return {path.stem: path for path in sorted(metadata.rglob("*.xml"), reverse=True)}
-
-
-def _candidates(wanted: Wanted, metadata: Path) -> Iterable[Path]:
-    known = _catalogued(wanted)
-    for name in dict.fromkeys([wanted.name, *(known[1].names if known else ())]):
-        if metadata.name == name and metadata.is_file():
-            yield metadata
-        yield from (path for path in sorted(metadata.rglob(name)) if path.is_file())
 
 
 def _catalogued(wanted: Wanted) -> tuple[DataSet, OfficialFile] | None:

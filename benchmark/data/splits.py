@@ -16,7 +16,15 @@ from typing import Any, Literal
 from avbench.data.annotations import Annotation, Source, read_annotations
 from avbench.data.layouts import MediaFolders, MediaIndex, index_media
 from avbench.data.places import NO_NAMES, MediaNames, Place
-from avbench.data.readers import READERS, Wanted, find_official, read_all_boxes, where_to_get, xml_files
+from avbench.data.readers import (
+    READERS,
+    Wanted,
+    find_official,
+    official_copies,
+    read_all_boxes,
+    where_to_get,
+    xml_files,
+)
 from avbench.data.user_sets import is_user_set, read_user_set
 from avbench.errors import AvbenchError, UsageError, unknown_name
 from avbench.store import metadata_folder
@@ -183,8 +191,10 @@ def content_hash(annotations: Iterable[Annotation]) -> str:
 
 
 def _further(a: Annotation) -> list[dict[str, Any]]:
+    if not (a.group or a.mask or a.mixed or a.consensus):
+        return []
     found = {"group": a.group, "mask": a.mask, "mixed": a.mixed, "consensus": a.consensus}
-    return [{name: value for name, value in found.items() if value}] if any(found.values()) else []
+    return [{name: value for name, value in found.items() if value}]
 
 
 @cache
@@ -210,15 +220,13 @@ def _load_official(
     folder = metadata if metadata is not None else metadata_folder()
     files = {role: _official(known.name, wanted, metadata) for role, wanted in known.files.items()}
     annotations = READERS[known.kind](files, options)
-    _verify(known, annotations)
+    sha256 = _verified(known, annotations)
     media = index_media(data) if data is not None else None
     if truth and any(a.consensus for a in annotations):
         annotations = read_all_boxes(annotations, _beside(media, folder))
-    return replace(
-        _build(known.name, known.title, annotations, media=media, source=known.source),
-        family=known.family,
-        purpose=known.purpose,
-    )
+        sha256 = content_hash(annotations)
+    split = _build(known.name, known.title, annotations, media=media, source=known.source, sha256=sha256)
+    return replace(split, family=known.family, purpose=known.purpose)
 
 
 def _beside(media: MediaIndex | None, metadata: Path) -> Callable[[str], Path | None]:
@@ -231,13 +239,12 @@ def _official(split: str, wanted: Wanted, metadata: Path | None) -> Path:
     if metadata is not None:
         return find_official(wanted, metadata)
     store = metadata_folder()
-    try:
-        return find_official(wanted, store)
-    except AvbenchError as problem:
+    if not official_copies(wanted, store):
         raise UsageError(
             f"the split {split} needs the official file {wanted.name}: pass --metadata DIR with it in DIR or below, or "
             f"have it in {store} ({where_to_get(wanted)})"
-        ) from problem
+        )
+    return find_official(wanted, store)
 
 
 def _load_demo(name: str, values: dict[str, Any], *, data: Path | None, draw: bool, progress: Progress | None) -> Split:
@@ -259,10 +266,12 @@ def _load_demo(name: str, values: dict[str, Any], *, data: Path | None, draw: bo
 def _load_user_set(path: Path, data: Path | None) -> Split:
     official = split_summary("vggss").files["boxes"].sha256
     mine = read_user_set(path, data=data, taken=_definitions(), official=official)
-    return _build(mine.name, mine.name, mine.annotations, media=mine.media, source=mine.source)
+    sha256 = content_hash(mine.annotations)
+    return _build(mine.name, mine.name, mine.annotations, media=mine.media, source=mine.source, sha256=sha256)
 
 
-def _verify(known: SplitSummary, annotations: list[Annotation]) -> None:
+def _verified(known: SplitSummary, annotations: list[Annotation]) -> str:
+    """The hash of the annotations, if they are what the definition says."""
     came = content_hash(annotations)
     if len(annotations) != known.n:
         raise AvbenchError(
@@ -273,14 +282,17 @@ def _verify(known: SplitSummary, annotations: list[Annotation]) -> None:
             f"the split {known.name} has the hash {known.sha256[:16]}..., the official files gave {came[:16]}...: "
             "avbench reads them wrongly, report it"
         )
+    return came
 
 
-def _build(name: str, title: str, annotations: list[Annotation], *, media: MediaIndex | None, source: str) -> Split:
+def _build(
+    name: str, title: str, annotations: list[Annotation], *, media: MediaIndex | None, source: str, sha256: str
+) -> Split:
     return Split(
         name=name,
         title=title,
         samples=tuple(_sample(a, media) for a in annotations),
-        sha256=content_hash(annotations),
+        sha256=sha256,
         n=len(annotations),
         has_media=media is not None and media.has_media,
         source=source,

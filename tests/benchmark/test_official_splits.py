@@ -343,6 +343,9 @@ def test_files_that_were_fetched_are_found_without_being_named(shared: Path, sto
     content = (shared / "metadata/multisource/music_solo.json").read_bytes()
     (store / "metadata/multisource/music_solo.json").write_bytes(content)
     assert load_split("music-solo") == get("music-solo")
+    (store / "metadata/multisource/music_solo.json").write_bytes(content[:-1])
+    with pytest.raises(AvbenchError, match=r"home/metadata/.*music_solo.json is not the official music_solo.json"):
+        load_split("music-solo")
 
 
 def test_a_missing_file_says_what_brings_it(tmp_path: Path) -> None:
