@@ -45,8 +45,8 @@ AUGMENTED: dict[str, tuple[Augmentation, ...]] = {
 }
 """What happens to pictures beside the crop, in EZ-VSL's training and in JSA's."""
 GOALS = {"folders": Goal(3.0), "packed": Goal(10.0), ALL: Goal(most=1.15)}
-TOLERANCE = 1e-5
-"""Between two log spectrograms of one sound."""
+TOLERANCE = 1e-4
+"""Between two log spectrograms of one sound; float32 leaves 1e-5, and 2e-5 of sounds at full scale."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Agreement:
     Attributes:
         samples: that were compared.
         pictures: of these, those whose pictures are equal to the bit.
-        spectrograms: of these, those whose log spectrograms differ by 1e-5 at most.
+        spectrograms: of these, those whose log spectrograms differ by 1e-4 at most.
         largest: difference of two log spectrograms.
         packed: whether the packed samples are equal to the bit to those in folders; None without a pack.
     """
@@ -299,6 +299,9 @@ def _steps(loading: Loading, indices: Sequence[int]) -> list[Way]:
         ("normalise the picture", "folders"): lambda: normalise(image),
         ("spectrogram", "folders"): lambda: frontend(heard, raw.rate),
     }
+    if loading.device.type == "cuda":
+        pinned = raw.to(torch.device("cpu")).pin_memory()
+        work["copy to the device", "folders"] = lambda: pinned.to(loading.device)
 
     def load(do: Callable[[], object], chosen: Sequence[int]) -> int:
         with torch.inference_mode():

@@ -194,6 +194,6 @@ def _agreement(found: LoadingProfile) -> str:
     packed = {True: "; packed samples are equal to the bit", False: "; packed samples differ", None: ""}
     return (
         f"Of {agreement.samples} samples {agreement.pictures} have the official loader's picture to the bit and "
-        f"{agreement.spectrograms} its log spectrogram within 1e-5 (largest difference {agreement.largest:.1e})"
+        f"{agreement.spectrograms} its log spectrogram within 1e-4 (largest difference {agreement.largest:.1e})"
         f"{packed[agreement.packed]}."
     )
