@@ -188,7 +188,8 @@ def _resampled(video: Path, rate: int) -> Waveform:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return mixed(video, samples[:, None], ("first",), native=native, rate=rate)[0]["first"]
+        sounds, _ = mixed(video, samples[:, None], ["first"], native=native, rate=rate)
+        return sounds["first"]
     finally:
         torch.set_num_threads(threads)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from avbench.data.decoding import AUDIO_RATE, Pixels, Waveform, mixed, square
+from avbench.data.decoding import AUDIO_RATE, MOST_SAMPLES, Pixels, Waveform, mixed, square
 from avbench.errors import AvbenchError
 from avbench.types import CANVAS, Channels
 
@@ -30,6 +31,8 @@ WHOLE = 0.9
 
 EVEN = Fraction(2, 1000)
 """Seconds by which the times between frames may differ at an even rate: some containers count in milliseconds."""
+
+MOST_CHANNELS = 8
 
 TURNS = {90: Image.Transpose.ROTATE_90, -90: Image.Transpose.ROTATE_270}
 UPSIDE_DOWN = 180
@@ -107,12 +110,13 @@ def decode_container_audio(
     with _opened(path, "audio") as container:
         track = container.streams.audio[0]
         native = track.codec_context.sample_rate
-        frames = list(_as_float(container, track))
-        planes = [frame.to_ndarray() for frame in frames]
-        promised = _promised(container, track, Fraction((frames[0].time if frames else None) or 0))
+        planes = list(_planes(path, container, track))
+        promised = _promised(container, track, Fraction(track.start_time or 0) * track.time_base)
     if promised is None:
         _check_reach(path, "audio")
-    samples = np.concatenate(planes, axis=1).T if planes else np.zeros((0, 1), dtype=np.float32)
+    if not planes or not native:
+        raise AvbenchError(f"{path} holds no sample of sound: fetch it again")
+    samples = np.concatenate(planes, axis=1).T
     _check_whole(path, "sound", found=Fraction(len(samples), native), promised=promised)
     sounds, rate = mixed(path, samples, (channels,), native=native, rate=rate)
     return sounds[channels], rate
@@ -239,20 +243,31 @@ def _opened(path: Path, kind: str) -> Iterator[Any]:
     if not path.is_file():
         raise AvbenchError(f"expected a video at {path}, found nothing")
     try:
-        with av.open(str(path)) as container:
-            if not getattr(container.streams, kind):
+        with av.open(str(path), metadata_errors="ignore") as container:  # a title may be in any old encoding
+            tracks = getattr(container.streams, kind)
+            if not tracks:
                 raise AvbenchError(f"{path} has no {kind} track: expected a clip with picture and sound")
+            if tracks[0].codec_context is None:
+                raise AvbenchError(f"{path} has a track of {kind} that nothing here can decode: convert the video")
             yield container
-    except (av.FFmpegError, ValueError) as problem:
+    except (av.FFmpegError, ValueError, LookupError, ArithmeticError) as problem:
         raise AvbenchError(f"{path} cannot be read as a video ({problem}): it is cut off or no video") from problem
 
 
-def _as_float(container: Any, track: Any) -> Iterator[Any]:
-    """Frames of planar float32 at the track's own rate and channels, the resampler's rest included."""
-    resampler = av.AudioResampler(format="fltp")
-    for frame in container.decode(track):
-        yield from resampler.resample(frame)
-    yield from resampler.resample(None)
+def _planes(path: Path, container: Any, track: Any) -> Iterator[Waveform]:
+    """The track in pieces ``[channels, n]``, at its own rate and channels, the resampler's rest included."""
+    resampler, total = av.AudioResampler(format="fltp"), 0
+    pieces = (piece for frame in chain(container.decode(track), [None]) for piece in resampler.resample(frame))
+    for piece in pieces:
+        channels = piece.layout.nb_channels
+        total += piece.samples * channels
+        if channels > MOST_CHANNELS:  # PyAV looks for the samples of further ones where they are not
+            raise AvbenchError(f"{path} claims {channels} channels of sound: expected at most {MOST_CHANNELS}")
+        if total > MOST_SAMPLES:
+            raise AvbenchError(f"{path} holds more than {MOST_SAMPLES} samples: expected a clip, cut it")
+        if channels != track.codec_context.channels or piece.sample_rate != track.codec_context.sample_rate:
+            raise AvbenchError(f"{path} changes the form of its sound on the way: it is damaged, fetch it again")
+        yield piece.to_ndarray().astype(np.float32, copy=False)
 
 
 def _last_step(track: Any, last: Any, starts: Sequence[int]) -> Fraction:

@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 
+from avbench.data import video
 from avbench.data.decoding import decode_audio, decode_image
 from avbench.data.video import decode_container_audio, frames_at, is_container, middle_frame, sound_track, timeline
 from avbench.errors import AvbenchError
@@ -30,12 +31,12 @@ def make_clip(
     """Frame i has the grey level 10 * i and begins at i / 10 s, or at ``times[i]`` ms; a tone of 1 kHz, half as loud on
     the right channel. No frames or no seconds: no such track."""
     with av.open(str(path), "w", options=options) as container:
-        video = container.add_stream(codecs[0], rate=10) if frames else None
-        audio = container.add_stream(codecs[1], rate=RATE, layout=layout) if seconds else None
-        if video is not None:
-            write_picture(container, video, frames, times)
-        if audio is not None:
-            write_sound(container, audio, seconds, layout)
+        picture = container.add_stream(codecs[0], rate=10) if frames else None
+        sound = container.add_stream(codecs[1], rate=RATE, layout=layout) if seconds else None
+        if picture is not None:
+            write_picture(container, picture, frames, times)
+        if sound is not None:
+            write_sound(container, sound, seconds, layout)
     return path
 
 
@@ -251,6 +252,34 @@ def test_tracks_without_a_length_of_their_own(tmp_path: Path, suffix: str) -> No
     assert decode_container_audio(path)[0].shape[0] == pytest.approx(8000, abs=800), "the picture is longer"
     assert number_of(middle_frame(path)) == FRAMES // 2
     refused(cut_in_half(path), r"is cut off: it promises 2\.0 s of video, there are [01]\.\d s")
+
+
+def test_titles_in_an_old_encoding(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.mkv", codecs=CODECS[".mkv"])
+    path.write_bytes(path.read_bytes().replace(b"DURATION", b"DURAT\xe9ON"))
+    assert number_of(middle_frame(path)) == FRAMES // 2
+    assert len(decode_container_audio(path)[0])
+
+
+def test_a_codec_that_nobody_knows(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "a.mp4", codecs=CODECS[".mp4"])
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"nope"))
+    refused(path, "has a track of video that nothing here can decode: convert", middle_frame)
+
+
+def test_more_channels_than_can_be_read(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        track = container.add_stream("pcm_s16le", rate=RATE, layout="hexadecagonal")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16 * 480), np.int16), format="s16", layout="hexadecagonal")
+        frame.sample_rate, frame.pts = RATE, 0
+        container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    refused(tmp_path / "a.mkv", "claims 16 channels of sound: expected at most 8", decode_container_audio)
+
+
+def test_more_sound_than_memory(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, "MOST_SAMPLES", 2 * RATE)
+    refused(clip, r"holds more than 96000 samples: expected a clip, cut it", decode_container_audio)
 
 
 def test_real_clips(shared: Path) -> None:
