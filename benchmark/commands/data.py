@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-import importlib
 from collections.abc import Sequence
+
+from avbench.commands.grouped import run_grouped
 
 COMMANDS = {
     "list": ("data_list", "list the data sets: what each is, how many samples, its licence"),
@@ -16,6 +16,8 @@ COMMANDS = {
     "check": ("data_check", "check files, duplicates, silence, and leakage between training and test lists"),
 }
 """Subcommand -> module in avbench.commands, and what it is for."""
+
+PURPOSE = "Find, fetch, prepare, pack and check the data sets."
 
 EXAMPLES = """\
 examples:
@@ -32,22 +34,4 @@ examples:
 
 def main(given: Sequence[str]) -> int:
     """Run the subcommand that the first argument names."""
-    if not given or given[0] not in COMMANDS:
-        return _overview(given)
-    command = importlib.import_module(f"avbench.commands.{COMMANDS[given[0]][0]}")
-    return int(command.main(list(given[1:])))
-
-
-def _overview(given: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="avbench data",
-        description="Find, fetch, prepare, pack and check the data sets.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(metavar="COMMAND")
-    for name, (_, purpose) in COMMANDS.items():
-        commands.add_parser(name, help=purpose, add_help=False)
-    parser.parse_args(list(given))
-    parser.print_help()
-    return 0
+    return run_grouped("data", given, COMMANDS, purpose=PURPOSE, examples=EXAMPLES)

@@ -53,7 +53,7 @@ def test_without_the_plain_steps_ours_alone_is_timed(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["everything"], "expected avbench profile score, data or evaluation, got 'everything'"),
+        (["everything"], "there is no command of avbench profile called 'everything'"),
         (["score", "--samples", "0"], "--samples"),
         (["score", "--oracle", "nowhere.py"], "expected the official steps as a Python file at nowhere.py"),
         (["score", "--oracle", __file__], "lacks score_sample, canvas_of, mask_of"),
