@@ -117,8 +117,8 @@ def _survey(options: Namespace) -> Survey:
     """All that is in the folder, whatever it is for."""
     media = _indexed(_folder(optional_path(options.data)))
     shelves: list[tuple[FileKind, list[Path]]] = [
-        ("picture", sorted(media.pictures.files())),
-        ("sound", sorted(media.sounds.files())),
+        ("picture", [Path(path) for path in sorted(media.pictures.files())]),
+        ("sound", [Path(path) for path in sorted(media.sounds.files())]),
         ("video", media.videos()),
     ]
     files: list[tuple[FileKind, Place]] = [(kind, path) for kind, paths in shelves for path in paths]

@@ -121,7 +121,8 @@ class Checkup:
         if 0 < found.masks < found.expected:
             yield "with a mask", f"{found.masks:,}", "masks count as truth where every sample has one"
         if self.rest.extra:
-            names = [_below(path, self.media.base) for path in self.rest.extra]
+            prefix = f"{self.media.base}/"
+            names = [path.removeprefix(prefix) for path in self.rest.extra]
             yield "files beyond it", f"{len(names):,}", _some(names, limit)
 
     def _details(self, limit: int) -> Iterator[list[str]]:

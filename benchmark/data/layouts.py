@@ -96,7 +96,7 @@ class MediaIndex:
         parts += [sentence(KINDS[role], found) for role in ("masks", "annotations") if (found := self._shapes(role))]
         return "; ".join(parts)
 
-    @property
+    @cached_property
     def styles(self) -> Counter[Style]:
         """How many pictures and sounds are named in each style."""
         return self.pictures.styles() + self.sounds.styles()
@@ -108,14 +108,12 @@ class MediaIndex:
 
     def videos(self) -> list[Path]:
         """Files of video, anywhere in the folders, sorted."""
-        return sorted(path for path in self.all_files() if path.suffix.lower() in VIDEO_SUFFIXES)
+        return sorted(Path(path) for path in self.all_files() if path.lower().endswith(VIDEO_SUFFIXES))
 
-    def all_files(self) -> set[Path]:
-        """Every file in the folders, whatever it is; hidden ones aside."""
+    def all_files(self) -> set[str]:
+        """The paths of every file in the folders, whatever it is; hidden ones aside."""
         trees = {id(tree): tree for tree in self._trees.values()}
-        return {
-            Path(f"{folder.path}/{name}") for tree in trees.values() for folder in tree.folders for name in folder.files
-        }
+        return {f"{folder.path}/{name}" for tree in trees.values() for folder in tree.folders for name in folder.files}
 
     def _shapes(self, role: Role) -> Counter[str]:
         return shapes(_of_role(self._trees[role], role), SUFFIXES[role], self.base)

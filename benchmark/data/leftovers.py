@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +38,13 @@ class Leftovers:
     """What no sample uses.
 
     Attributes:
-        extra: pictures and sounds where such are looked for, sorted.
+        extra: paths of pictures and sounds where such are looked for, sorted.
         near: files that may be meant for what is missing; none is ever taken for it.
         videos: of missing samples, from which pictures and sounds can be made, by id.
         broken_videos: of missing samples, and why nothing can be made from them.
     """
 
-    extra: tuple[Path, ...]
+    extra: tuple[str, ...]
     near: tuple[NearMiss, ...]
     videos: dict[str, Path]
     broken_videos: tuple[Broken, ...]
@@ -90,30 +90,32 @@ def clip_name(name: str) -> str:
     return wanted_key(name) or name
 
 
-def _used(found: Diagnosis, media: MediaIndex) -> Iterator[Path]:
+def _used(found: Diagnosis, media: MediaIndex) -> Iterator[str]:
     """Files of the samples, and those beside or instead of them that are theirs as well."""
     for file in found.wanted:
         if isinstance(file.place, Path):
-            yield file.place
+            yield str(file.place)
         yield from shelf_of(file.kind, media).beside(file.name)
     for several in (*found.duplicates, *found.ambiguous):
-        yield from several.files
+        yield from map(str, several.files)
 
 
-def _near(lacking: Iterable[Wanted], media: MediaIndex, unused: set[Path]) -> Iterator[NearMiss]:
-    likely = _by_loose_name(unused)
+def _near(lacking: Sequence[Wanted], media: MediaIndex, unused: set[str]) -> Iterator[NearMiss]:
+    likely = _by_loose_name(unused) if lacking else {}
     for wanted in lacking:
-        files = [f for f in likely.get(loose_key(wanted.name), ()) if f.suffix.lower() in LIKELY[wanted.kind]]
+        files = [f for f in likely.get(loose_key(wanted.name), ()) if f.lower().endswith(LIKELY[wanted.kind])]
         if files:
-            file = min(files)
+            file = Path(min(files))
             yield NearMiss(wanted.id, wanted.kind, file, _advice(wanted, file, media))
 
 
-def _by_loose_name(files: Iterable[Path]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
+def _by_loose_name(files: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
     for file in files:
-        is_frame = file.stem in MIDDLES
-        found.setdefault(loose_key(folder_name(file.parent.name) if is_frame else file.stem), []).append(file)
+        folder, _, name = file.rpartition("/")
+        stem = name.rpartition(".")[0]
+        sample = folder_name(folder.rpartition("/")[2]) if stem in MIDDLES else stem
+        found.setdefault(loose_key(sample), []).append(file)
     return found
 
 

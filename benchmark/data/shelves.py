@@ -118,22 +118,22 @@ class Shelf:
         files = [file for frames in self._frames(name) for file in frames]
         return tuple(sorted(Path(file.path) for file in files))
 
-    def beside(self, name: str) -> set[Path]:
-        """The other frames in the folders of ``name``, which belong to it too."""
-        return {Path(file.path) for frames in self._frames(name) for file in frames}
+    def beside(self, name: str) -> set[str]:
+        """The paths of the other frames in the folders of ``name``, which belong to it too."""
+        return {file.path for frames in self._frames(name) for file in frames}
 
-    def files(self) -> Iterator[Path]:
-        """Every file, in no order."""
+    def files(self) -> Iterator[str]:
+        """The path of every file, in no order."""
         for key, file in self._stems.items():
             for each in self._rivals.get(key, (file,)):
-                yield Path(each.path)
+                yield each.path
 
     def styles(self) -> Counter[Style]:
         """How many samples are named in each style, by their files or, of folders of frames, by the folders."""
-        files = Counter(how for stem, file in self._stems.items() if (how := _style(stem, file)) is not None)
-        return files + Counter(
-            style(name) for name in self._folders if name not in self._stems and style(name) != "other"
-        )
+        styled = {name for name in self._folders if style(name) != "other"}
+        named = (_style(stem, file, styled) for stem, file in self._stems.items() if stem not in MIDDLES)
+        files = Counter(how for how in named if how is not None)
+        return files + Counter(style(name) for name in styled if name not in self._stems)
 
     def _candidates(self, name: str) -> Iterator[list[_File]]:
         """The files for ``name``, group after group: of the better groups come first."""
@@ -162,13 +162,13 @@ def _middle(frames: list[_File]) -> _File | None:
     return next((stems[stem] for stem in MIDDLES if stem in stems), None)
 
 
-def _style(stem: str, file: _File) -> Style | None:
-    """The style of a file's name, None for a frame of a folder that is called after the sample.
+def _style(stem: str, file: _File, styled: set[str]) -> Style | None:
+    """The style of a file's name, None for a frame in one of the folders that are called after samples, ``styled``.
 
     Frames of AVSBench, ``<id>/<id>_<k>``, only look like VGGSound's.
     """
     folder = folder_name(file.path.rpartition("/")[0].rpartition("/")[2])
-    if stem in MIDDLES or (stem != folder and style(folder) != "other"):
+    if stem != folder and folder in styled:
         return None
     return "other" if stem.startswith(f"{folder}_") else style(stem)
 

@@ -221,7 +221,7 @@ def test_the_middle_frame_of_many(tmp_path: Path, frames: list[str], taken: str)
     media = index_media(plant(tmp_path, *(f"frames/{CLIP}/{frame}" for frame in frames), f"audio/{CLIP}.wav"))
     assert media.image(CLIP) == tmp_path / f"frames/{CLIP}/{taken}"
     assert media.pictures.ambiguous(CLIP) == ()
-    assert media.pictures.beside(CLIP) == {tmp_path / f"frames/{CLIP}/{frame}" for frame in frames}
+    assert media.pictures.beside(CLIP) == {str(tmp_path / f"frames/{CLIP}/{frame}") for frame in frames}
 
 
 def test_a_sample_called_125_among_classes(tmp_path: Path) -> None:
