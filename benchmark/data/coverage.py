@@ -151,5 +151,6 @@ def _folders(split: Split, needs: Collection[Need]) -> list[str]:
     """The folders that media are missing from, sorted; of many, as of frames by sample, those that hold them."""
     folders = {path.parent for sample in split.samples for path in _files(sample, needs)}
     while len(folders) > SHOWN:
-        folders = {folder.parent for folder in folders}
+        deepest = max(len(folder.parts) for folder in folders)
+        folders = {folder.parent if len(folder.parts) == deepest else folder for folder in folders}
     return sorted(map(str, folders))

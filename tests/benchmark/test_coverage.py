@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,58 @@ def test_the_fingerprint_ignores_files_of_others(split: Split, tmp_path: Path) -
     before = media_fingerprint(split, BOTH)
     (tmp_path / "frames/other.jpg").touch()
     assert media_fingerprint(split, BOTH) == before
+
+
+@pytest.fixture
+def framed(tmp_path: Path) -> Split:
+    """Thirty samples, each with a folder of frames of its own; the sounds lie in one folder."""
+    for i in range(30):
+        (tmp_path / f"frames/s{i}").mkdir(parents=True)
+        (tmp_path / f"frames/s{i}/image_050.jpg").touch()
+    (tmp_path / "audio").mkdir()
+    for i in range(30):
+        (tmp_path / f"audio/s{i}.wav").touch()
+    entries = [{"file": f"s{i}", "class": "bell", "bbox": [[0, 0, 1, 1]]} for i in range(30)]
+    (tmp_path / "boxes.json").write_text(json.dumps(entries))
+    path = tmp_path / "thirty.yaml"
+    path.write_text("name: thirty\nformat: vggss\nannotations: boxes.json\nframes: frames\naudio: audio\n")
+    return load_split(str(path))
+
+
+def test_folders_of_frames_are_not_listed_one_by_one(framed: Split, tmp_path: Path, monkeypatch) -> None:
+    listed: list[str] = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(str(path)) or scandir(path))
+    assert coverage(framed, BOTH) == Coverage(30, 30, ())
+    assert listed == [str(tmp_path / "audio")]
+
+
+def test_a_frame_that_went_missing_since(framed: Split, tmp_path: Path) -> None:
+    before = media_fingerprint(framed, BOTH)
+    (tmp_path / "frames/s7/image_050.jpg").unlink()
+    assert coverage(framed, BOTH) == Coverage(30, 29, ("s7",))
+    assert media_fingerprint(framed, BOTH) != before
+    with pytest.raises(AvbenchError) as caught:
+        covered(framed, BOTH)
+    places = f"{tmp_path / 'audio'} and {tmp_path / 'frames'}"
+    assert f"1 of 30 samples of thirty miss media in {places} (s7): complete" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["frames/s3/image_050.jpg", "audio/s3.wav"])
+@pytest.mark.parametrize("instead", ["link", "folder"])
+def test_what_is_no_file_does_not_count(framed: Split, tmp_path: Path, name: str, instead: str) -> None:
+    (tmp_path / name).unlink()
+    if instead == "link":
+        (tmp_path / name).symlink_to("nowhere")
+    else:
+        (tmp_path / name).mkdir()
+    assert coverage(framed, BOTH) == Coverage(30, 29, ("s3",))
+
+
+def test_the_second_sound_of_a_mixture_counts_as_well(split: Split, tmp_path: Path) -> None:
+    first, *others = split.samples
+    mixed = replace(split, samples=(replace(first, mixed=tmp_path / "audio/other.wav"), *others))
+    assert coverage(mixed, BOTH).missing == (first.id,)
+    assert coverage(mixed, ("image",)).missing == ()
+    (tmp_path / "audio/other.wav").touch()
+    assert coverage(mixed, BOTH).missing == ()
