@@ -248,7 +248,7 @@ def _fit(training: Training, method: Any, state: Path | None, *, progress: Progr
     options = TrainingOptions(crop=recipe.images == "crop", cache_bytes=CACHE_BYTES)
     near = _neighbours(training, method, progress)
     pairs = TrainingSet(split, training_windows(method), seed=recipe.seed, options=options, neighbours=near)
-    pairs.broken.update(broken_samples(training.out))
+    pairs.broken.reasons.update(broken_samples(training.out))
     fit = _Fit(training, method, optimizer, pairs, steps)
     training.out.mkdir(parents=True, exist_ok=True)
     title = f"training {training.ref.name} on {split.name} ({recipe.epochs} epochs)"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from avbench.data.batches import Broken, Decoded, Failure, RawBatch, in_workers, present, stream
+from avbench.data.broken import BrokenSampleError, BrokenSamples, named
 from avbench.data.decoding import (
     AUDIO_RATE,
     Pixels,
@@ -24,20 +24,13 @@ from avbench.data.decoding import (
     decode_sounds,
     random_crop,
 )
-from avbench.data.places import Packed
 from avbench.data.sharding import ALONE, Shard, batches_of
-from avbench.data.splits import Sample, Split
+from avbench.data.splits import Split
 from avbench.errors import AvbenchError, UsageError
 from avbench.types import Window
 
 FILL_BATCH = 32
 """Samples decoded at a time while the cache is filled; the first of them tell whether the set will fit."""
-
-MOST_BROKEN = 0.01
-"""Share of a list's samples that may be broken before a training fails."""
-
-SHOWN = 3
-"""Broken samples that an error names."""
 
 ORDER, CROP, SHIFT, PARTNER, PARTNER_CROP = range(5)
 """Which of an epoch's random numbers are drawn."""
@@ -71,14 +64,6 @@ class TrainingOptions:
 DEFAULTS = TrainingOptions()
 
 
-class BrokenSampleError(AvbenchError):
-    """A sample that cannot be decoded: ``sample`` is its id, the message says why."""
-
-    def __init__(self, sample: str, reason: str) -> None:
-        super().__init__(reason)
-        self.sample = sample
-
-
 @dataclass(frozen=True)
 class Neighbours:
     """Which samples of a split resemble each of them, by picture and by sound.
@@ -110,7 +95,10 @@ class TrainingSet:
         neighbours: where given, each pair has a ``partner`` whose picture and sound are drawn from them.
 
     Attributes:
-        broken: why, by id, samples that were met could not be decoded.
+        broken: those of its samples that were met and could not be decoded.
+
+    Raises:
+        UsageError: for a split whose sounds are mixed of two each.
     """
 
     def __init__(
@@ -122,9 +110,11 @@ class TrainingSet:
         options: TrainingOptions = DEFAULTS,
         neighbours: Neighbours | None = None,
     ) -> None:
+        if any(sample.mixed is not None for sample in split.samples):
+            raise UsageError(f"the sounds of {split.name} are mixed of two each, for testing: train on another split")
         self.split, self.samples, self.windows = split, split.samples, tuple(windows)
         self.seed, self.options, self.neighbours = seed, options, neighbours
-        self.broken: dict[str, str] = {}
+        self.broken = BrokenSamples(split)
         self._cache: list[_Halves] = []
         self._cacheable = options.cache_bytes > 0
 
@@ -169,7 +159,7 @@ class TrainingSet:
             return _given(self._cache[index].image)
         sample = self.samples[index]
         decode = decode_image_short_side if self.options.crop else decode_image
-        with _named(sample):
+        with named(sample):
             return decode(present(sample.image, sample))
 
     def _sound(self, index: int, windows: Collection[Window]) -> Sound:
@@ -180,10 +170,10 @@ class TrainingSet:
             sounds, rate = _given(self._cache[index].sound)
             return {w: sounds[w] for w in windows}, rate
         sample = self.samples[index]
-        with _named(sample):
+        with named(sample):
             ways = {w.channels for w in windows}
-            sounds, rate = decode_sounds(present(sample.audio, sample), ways, rate=self.options.audio_rate)
-        heard = {w: sounds[w.channels] for w in windows}
+            mixed, rate = decode_sounds(present(sample.audio, sample), ways, rate=self.options.audio_rate)
+        heard = {w: mixed[w.channels] for w in windows}
         return {w: x if w.anchor == "random" else cut(x, rate, w) for w, x in heard.items()}, rate
 
     def _cropped(self, whole: Decoded, chance: list[int]) -> Decoded:
@@ -196,16 +186,6 @@ class TrainingSet:
         """All indices, shuffled by seed and epoch."""
         order: list[int] = np.random.default_rng([self.seed, epoch, ORDER]).permutation(len(self)).tolist()
         return order
-
-    def note(self, sample: str, reason: str) -> None:
-        """Count a sample that is broken, once however often it is met.
-
-        Raises:
-            AvbenchError: where more than 1 % of the list are.
-        """
-        self.broken.setdefault(sample, reason)
-        if len(self.broken) > MOST_BROKEN * len(self):
-            raise AvbenchError(_complaint(self.split, self.broken))
 
     def fill(self, *, workers: int) -> bool:
         """Decode all pairs into memory, once, if they fit into ``options.cache_bytes``; whether they lie there.
@@ -227,7 +207,7 @@ class TrainingSet:
             if isinstance(item, Failure):
                 raise item
             for problem in item.broken:
-                self.note(problem.id, problem.reason)
+                self.broken.note(problem.id, problem.reason)
             cache.append(item.own())
             size += item.nbytes
             if len(cache) % FILL_BATCH == 0 and size / len(cache) * len(self) > self.options.cache_bytes:
@@ -280,7 +260,7 @@ def _counted(training_set: TrainingSet, batches: Generator[RawBatch, None, None]
     with closing(batches):
         for batch in batches:
             for sample, reason in batch.broken:
-                training_set.note(sample, reason)
+                training_set.broken.note(sample, reason)
             yield batch
 
 
@@ -350,17 +330,6 @@ class _Epoch:
         return seen, heard
 
 
-@contextmanager
-def _named(sample: Sample) -> Iterator[None]:
-    """Says whose file is broken; a request that is wrong stays what it is."""
-    try:
-        yield
-    except UsageError:
-        raise
-    except AvbenchError as problem:
-        raise BrokenSampleError(sample.id, str(problem)) from problem
-
-
 def _or_broken(decode: Callable[Given, Half], *given: Given.args, **options: Given.kwargs) -> Half | Broken:
     try:
         return decode(*given, **options)
@@ -372,23 +341,6 @@ def _given(half: Half | Broken) -> Half:
     if isinstance(half, Broken):
         raise BrokenSampleError(half.id, half.reason)
     return half
-
-
-def _complaint(split: Split, broken: dict[str, str]) -> str:
-    first = list(broken)[:SHOWN]
-    named = ", ".join(first) + (", ..." if len(broken) > SHOWN else "")
-    folders = {str(folder) for sample in split.samples if sample.id in first for folder in _folders(sample)}
-    return (
-        f"{len(broken)} of {len(split.samples)} samples of {split.name} cannot be decoded, more than "
-        f"{MOST_BROKEN:.0%} ({named}; {broken[first[0]]}): mend {' and '.join(sorted(folders))}, or take these samples "
-        "off the list"
-    )
-
-
-def _folders(sample: Sample) -> Iterator[Path]:
-    for place in (sample.image, sample.audio):
-        if place is not None:
-            yield (place.shard if isinstance(place, Packed) else place).parent
 
 
 def _shifted(samples: Waveform, rate: int, window: Window, rng: np.random.Generator) -> Waveform:

@@ -1,6 +1,7 @@
 """Hundreds of broken files: none ends or hangs a process, each is named in one sentence, and nothing else suffers."""
 
 import io
+import json
 import os
 import signal
 import struct
@@ -17,6 +18,7 @@ import pytest
 import soundfile
 from PIL import Image
 
+from avbench.cli import main
 from avbench.data.batches import in_workers
 from avbench.data.decoding import decode_audio, decode_image, decode_image_short_side
 from avbench.data.loader import LoaderOptions, _Decoder
@@ -369,3 +371,30 @@ def test_worker_processes_outlive_them_all(pictures, sounds, workers) -> None:
             assert refused or index < len(pictures) or np.array_equal(item.image, whole)
             counts["refused" if refused else "decoded"] += 1
     assert counts["decoded"] + counts["refused"] == len(samples)
+
+
+def test_a_check_names_every_file_that_is_broken_or_absent(pictures, sounds, tmp_path, capsys) -> None:
+    entries, expected = [], {"picture": Counter[str](), "sound": Counter[str]()}
+    for folder in ("frames", "audio"):
+        (tmp_path / folder).mkdir()
+    for number, (kind, case) in enumerate([*(("picture", c) for c in pictures), *(("sound", c) for c in sounds)]):
+        name = f"clip_{number:03d}"
+        entries.append({"file": name, "class": "x", "bbox": [[0, 0, 0.5, 0.5]]})
+        (tmp_path / f"frames/{name}.jpg").symlink_to(case.path if kind == "picture" else pictures[-1].path)
+        (tmp_path / f"audio/{name}.wav").symlink_to(case.path if kind == "sound" else sounds[-1].path)
+        decode = decode_image if kind == "picture" else decode_audio
+        expected[kind]["refused" if refusal(decode, case.path) else "whole"] += 1
+    (tmp_path / "boxes.json").write_text(json.dumps(entries))
+    (tmp_path / "all.yaml").write_text(
+        "name: all\nformat: vggss\nannotations: boxes.json\nframes: frames\naudio: audio\n"
+    )
+    assert main(["data", "check", "--split", str(tmp_path / "all.yaml"), "--workers", "2", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    for kind, others in (("picture", len(sounds)), ("sound", len(pictures))):
+        counts = found["files"][kind]
+        assert counts["listed"] == len(entries) == counts["whole"] + counts["broken"] + counts["missing"]
+        assert counts["whole"] == expected[kind]["whole"] + others
+    errors = {
+        name for one in found["findings"] if one["level"] == "error" for item in one["items"] for name in item["names"]
+    }
+    assert len(errors) == expected["picture"]["refused"] + expected["sound"]["refused"]

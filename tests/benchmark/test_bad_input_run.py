@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,13 @@ import soundfile
 from PIL import Image
 
 from avbench.cli import main
+from avbench.data.decoding import decode_audio, decode_image, decode_image_short_side
+from avbench.data.layouts import index_media
+from avbench.data.packing import PackRequest, pack_split
+from avbench.data.packing_shard import PackOptions
+from avbench.data.packs import verify_pack
+from avbench.data.splits import load_split
+from avbench.errors import AvbenchError
 
 N = 270
 """Samples: a part file, and the beginning of a second."""
@@ -151,3 +159,40 @@ def test_a_training_fails_where_more_than_a_hundredth_is_broken(train, links, tm
         f"mend {links.parent / 'audio'} and {links.parent / 'frames'}, or take these samples off the list"
     )
     assert not (tmp_path / "out/config.json").exists()
+
+
+@pytest.mark.parametrize("purpose", ["evaluation", "training"])
+def test_a_pack_with_any_damage_is_refused_or_whole(tiny_set, tmp_path, purpose) -> None:
+    """Whatever is cut off, flipped or overwritten in any of its files; reading all of it finds every change."""
+    split = load_split(str(tiny_set))
+    pack_split(split, tmp_path / "pack", request=PackRequest(PackOptions(purpose), shard_size=2))
+    decode = decode_image if purpose == "evaluation" else decode_image_short_side
+    rng, refused = np.random.default_rng(4), 0
+    for _ in range(40):
+        shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+        shutil.copytree(tmp_path / "pack", tmp_path / "copy")
+        spoiled = rng.choice(sorted(p for p in (tmp_path / "copy").rglob("*") if p.is_file()))
+        spoiled.write_bytes(damaged(spoiled.read_bytes(), rng))
+        try:
+            media = index_media(tmp_path / "copy")
+            for sample in split.samples:
+                assert decode(media.image(sample.id)).dtype == np.uint8
+                assert np.isfinite(decode_audio(media.sound(sample.id))[0]).all()
+            assert verify_pack(tmp_path / "copy") or spoiled.name == "pack.json"
+        except AvbenchError as problem:
+            refused += 1
+            text = str(problem)
+        else:
+            continue
+        assert text.isprintable()
+        assert str(tmp_path / "copy") in text
+    assert refused > 10
+
+
+def damaged(content: bytes, rng: np.random.Generator) -> bytes:
+    place, kind = int(rng.integers(len(content))), rng.integers(3)
+    if kind == 0:
+        return content[:place]
+    if kind == 1:
+        return content[:place] + bytes([content[place] ^ 1 << int(rng.integers(8))]) + content[place + 1 :]
+    return rng.bytes(len(content))

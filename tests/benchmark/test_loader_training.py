@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import re
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -244,10 +245,14 @@ def test_a_broken_pair_leaves_its_batch_one_shorter(many: Split, media: Path) ->
         assert batch.image is not None
         for row, index in enumerate(expected):
             np.testing.assert_array_equal(batch.image[row], decode_image(media / f"frames/{index}.png"))
-    assert training_set.broken == dict(b for batch in batches for b in batch.broken)
-    assert training_set.broken.keys() == {"s3", "s77"}
-    assert re.match(r".*/frames/3.png cannot be read as a picture .* replace it$", training_set.broken["s3"])
-    assert training_set.broken["s77"] == f"{media}/audio/77.wav is empty: expected a wav or flac file, fetch it again"
+    assert training_set.broken.reasons == dict(b for batch in batches for b in batch.broken)
+    reasons = training_set.broken.reasons
+    assert reasons.keys() == {"s3", "s77"}
+    assert re.match(r".*/frames/3.png cannot be read as a picture .* replace it$", reasons["s3"])
+    assert (
+        training_set.broken.reasons["s77"]
+        == f"{media}/audio/77.wav is empty: expected a wav or flac file, fetch it again"
+    )
 
 
 @pytest.mark.parametrize(("options", "workers"), WAYS)
@@ -289,12 +294,12 @@ def test_the_same_broken_pair_counts_once(many: Split) -> None:
     training_set = many_pairs(many, neighbours=None)
     for epoch in range(2):
         list(iterate_training(training_set, epoch=epoch, batch_size=10))
-    assert len(training_set.broken) == 2
+    assert len(training_set.broken.reasons) == 2
 
 
 def test_broken_pairs_known_before_count(many: Split) -> None:
     training_set = many_pairs(many, neighbours=None)
-    training_set.broken["s9"] = "seen before the interruption"
+    training_set.broken.reasons["s9"] = "seen before the interruption"
     with pytest.raises(AvbenchError, match=r"3 of 200 samples of many cannot be decoded, more than 1% \(s9, "):
         list(iterate_training(training_set, epoch=0, batch_size=10))
 
@@ -311,7 +316,7 @@ def test_a_dying_worker_is_no_broken_sample(split: Split) -> None:
     training_set = DyingSet(split, [WINDOW], seed=0)
     with pytest.raises(AvbenchError, match="a decoding process died"):
         epoch_of(training_set, workers=1)
-    assert training_set.broken == {}
+    assert training_set.broken.reasons == {}
 
 
 @pytest.mark.parametrize("options", [{}, {"cache_bytes": PLENTY}])
@@ -319,3 +324,9 @@ def test_pairs_without_media_are_refused(options: dict) -> None:
     bare = Split("bare", "", (Sample("s", None, None, ()),), "", 1, has_media=False, source="")
     with pytest.raises(UsageError, match="s was loaded without media: pass --data"):
         epoch_of(TrainingSet(bare, [WINDOW], seed=0, options=TrainingOptions(**options)), batch_size=1)
+
+
+def test_sounds_mixed_of_two_are_for_testing(split: Split) -> None:
+    samples = (replace(split.samples[0], mixed=split.samples[1].audio), *split.samples[1:])
+    with pytest.raises(UsageError, match="the sounds of pairs are mixed of two each, for testing"):
+        pairs(replace(split, samples=samples))
