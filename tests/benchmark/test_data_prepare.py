@@ -23,7 +23,8 @@ from PIL import Image
 from avbench import cli
 from avbench.data import preparation, preparation_clip
 from avbench.data.preparation import safe_name
-from avbench.data.preparation_clip import pcm16
+from avbench.data.preparation_clip import Outcome, pcm16
+from avbench.data.preparation_manifest import Manifest
 from avbench.data.preparation_workers import Died, worked
 from avbench.data.splits import load_split
 from avbench.data.video import decode_container_audio, frames_at, timeline
@@ -270,6 +271,16 @@ def test_broken_videos_are_listed_and_stop_nothing(copied: Path, tmp_path: Path,
     assert "1 made, 4 kept, 5 broken" in capsys.readouterr().out
 
 
+def test_another_decoder_tries_again(copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (copied / "one.mp4").write_bytes(b"")
+    assert prepare(copied, tmp_path / "root") == 1
+    tried = []
+    monkeypatch.setattr(preparation, "DECODER", {"pyav": "99"})
+    monkeypatch.setattr(preparation, "prepare_clip", lambda job: tried.append(job.name) or Outcome("died", reason="x"))
+    assert prepare(copied, tmp_path / "root") == 1
+    assert tried == ["one"], "what was made well stays"
+
+
 def test_a_time_that_a_video_does_not_have(videos: Path, tmp_path: Path, capsys) -> None:
     assert prepare(videos, tmp_path, "--at", "3") == 1
     assert "one.mp4 is 1.20 s long and has no frame at 3 s" in capsys.readouterr().out
@@ -445,6 +456,12 @@ def test_the_manifest_survives_a_cut_and_is_not_believed_blindly(copied: Path, t
     place.write_bytes(b"nonsense\n" + whole)
     assert prepare(copied, root) == 1
     assert "manifest.jsonl, line 1: expected the record of a sample: delete it" in capsys.readouterr().err
+
+
+def test_lines_after_a_cut_stand_alone(tmp_path: Path) -> None:
+    (tmp_path / "manifest.jsonl").write_text('{"id": "a"}\n{"id": "b", "fra')
+    Manifest(tmp_path).add({"id": "c"})
+    assert list(Manifest(tmp_path).records) == ["a", "c"]
 
 
 def test_names_of_vggsound_become_its_own(videos: Path, tmp_path: Path) -> None:
