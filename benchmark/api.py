@@ -43,7 +43,7 @@ def evaluate(
     Args:
         method: A name as for :func:`load_method`, or an object with ``frontend`` and ``localize``, in eval mode; an
             object is evaluated anew each time, on the device where its weights are.
-        split: A split's name, or the path of a YAML file that describes one's own.
+        split: A split's name, or the path of a YAML file, a CSV or a folder of one's own (docs/your_data.md).
         data: Folder with ``frames/`` and ``audio/``.
         metadata: Folder with the official annotation files.
         protocol: One of ``avbench list protocols``.

@@ -66,7 +66,9 @@ class _Report:
 def main(given: Sequence[str]) -> int:
     """Run the subcommand; the exit code is 1 if something is missing or broken, else 0."""
     parser = command_parser("data check", PURPOSE, EXAMPLES)
-    parser.add_argument("--split", type=str, default=None, help="a name or a YAML file; several with --leakage")
+    parser.add_argument(
+        "--split", type=str, default=None, help="a name, or a YAML, CSV or folder of your own; several with --leakage"
+    )
     parser.add_argument("--data", type=str, default=None, metavar="ROOT", help="folder with the media, or a pack")
     parser.add_argument("--metadata", type=str, default=None, metavar="DIR", help="folder of the official files")
     parser.add_argument("--leakage", action="store_true", help="leakage alone, of many splits at once")

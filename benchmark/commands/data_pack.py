@@ -42,7 +42,7 @@ def main(given: Sequence[str]) -> int:
 def _parser() -> ArgumentParser:
     parser = command_parser("data pack", "Pack a split into uncompressed tar shards with an index.", EXAMPLES)
     what = parser.add_argument_group("what is packed")
-    what.add_argument("--split", type=str, required=True, help="a built-in name, or a YAML file")
+    what.add_argument("--split", type=str, required=True, help="a built-in name, or a YAML, CSV or folder of your own")
     what.add_argument("--metadata", type=str, default=None, metavar="DIR", help="official annotation files")
     what.add_argument("--data", type=str, default=None, metavar="ROOT", help="folder of pictures and sounds")
     what.add_argument("--allow-missing", action="store_true", help="leave out what is missing or broken, and record it")

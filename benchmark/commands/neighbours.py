@@ -57,7 +57,7 @@ def _parser() -> ArgumentParser:
     parser = command_parser(
         "neighbours", "Find the samples that resemble each sample of a split most, for conceptual views.", EXAMPLES
     )
-    parser.add_argument("--split", required=True, type=str, help="a name, or the YAML file of your own set")
+    parser.add_argument("--split", required=True, type=str, help="a name, or a YAML, CSV or folder of your own")
     parser.add_argument(
         "--encoder", required=True, type=str, help="resnet18 or colours of pictures, spectrum of sounds, or a .npy file"
     )

@@ -128,7 +128,7 @@ def _add_inputs(parser: ArgumentParser) -> None:
         help="names, or path/to/file.py:Name, separated by commas; all = every one that can be trained",
     )
     what.add_argument(
-        "--split", required=True, type=str, help="names, or YAML files of your own sets, separated by commas"
+        "--split", required=True, type=str, help="names, or YAML, CSV or folders of your own, separated by commas"
     )
     what.add_argument("--controls", type=bool, default=True, help="add the control rows to the table (default: true)")
     add_weights(parser)

@@ -89,7 +89,7 @@ def _parser() -> ArgumentParser:
         "train", "Train a method by a recipe; every epoch ends in a state to resume from.", EXAMPLES
     )
     parser.add_argument("--method", required=True, type=str, help="a name, or path/to/file.py:Name")
-    parser.add_argument("--split", required=True, type=str, help="a name, or the YAML file of your own set")
+    parser.add_argument("--split", required=True, type=str, help="a name, or a YAML, CSV or folder of your own")
     parser.add_argument("--recipe", type=str, default=None, help="demo (the default), vggsound-10k, ..., or a file")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the method")
     parser.add_argument("--epochs", type=int, default=None, help="instead of the recipe's; 0 keeps the initial weights")
