@@ -105,12 +105,20 @@ def _sound(raw: RawBatch, window: Window, method: Any, recipe: Recipe) -> Tensor
 
 
 def _truth(raw: RawBatch, samples: Sequence[Sample], flips: Tensor | None) -> tuple[Tensor, Tensor]:
-    boxes = [samples[index].boxes for index in raw.indices]
-    shown = zip(boxes, raw.places, strict=True)
-    truth = torch.stack([union_map([_within(box, place) for box in own]) for own, place in shown]).float()
+    shown = [(samples[index], place) for index, place in zip(raw.indices, raw.places, strict=True)]
+    truth = torch.stack([_weights(sample, place) for sample, place in shown]).float()
     truth = truth if flips is None else flipped(truth, flips)
     device = _images(raw).device
-    return truth.to(device), torch.tensor([bool(own) for own in boxes], device=device)
+    return truth.to(device), torch.tensor([bool(sample.boxes) for sample, _ in shown], device=device)
+
+
+def _weights(sample: Sample, place: Box) -> Tensor:
+    """What each pixel of the part ``place`` weighs: with the boxes of several annotators as they agree, else 0 or 1."""
+    boxes = [_within(box, place) for box in sample.boxes]
+    if not sample.consensus:
+        return union_map(boxes)
+    drawn = [union_map([box]) for box in boxes]
+    return (torch.stack(drawn).sum(dim=0) / 2).clamp(max=1) if drawn else union_map([])
 
 
 def _within(box: Box, place: Box) -> Box:

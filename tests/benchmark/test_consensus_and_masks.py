@@ -11,9 +11,10 @@ import soundfile
 import torch
 from PIL import Image
 
+from avbench import preparing
 from avbench.cli import main
 from avbench.data import splits
-from avbench.data.batches import hear
+from avbench.data.batches import RawBatch, hear
 from avbench.data.coverage import coverage
 from avbench.data.decoding import cut, decode_audio
 from avbench.data.readers import Wanted
@@ -325,3 +326,14 @@ def test_a_second_sound_that_is_missing_is_missed(tmp_path: Path) -> None:
     split = split_of(duet, has_media=True)
     assert coverage(split, ["audio"]).missing == ("x",)
     assert coverage(split, ["image"]).missing == ()
+
+
+def test_training_is_told_what_the_annotators_agree_on() -> None:
+    agreed = sample("a", LEFT, MIDDLE, consensus=True)
+    samples = [agreed, replace(agreed, consensus=False), sample("none", consensus=True)]
+    whole, right = (0.0, 0.0, 1.0, 1.0), (0.5, 0.0, 1.0, 1.0)
+    raw = RawBatch([0, 1, 0, 2], ["a", "b", "a", "none"], torch.zeros(4, 3, 8, 8), places=[whole, whole, right, whole])
+    truth, annotated = preparing._truth(raw, samples, None)
+    assert annotated.tolist() == [True, True, True, False]
+    columns = truth[:, 100, [10, 80, 130, 200]]
+    assert columns.tolist() == [[0.5, 1, 0.5, 0], [1, 1, 1, 0], [0.5, 0.5, 0, 0], [0, 0, 0, 0]]
