@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Protocol, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -17,6 +16,7 @@ from avbench.data.audio_modes import INSTEAD, AudioMode, altered
 from avbench.data.decoding import Pixels, Shown, Waveform, cut, decode_sounds
 from avbench.data.places import Place
 from avbench.data.splits import Sample
+from avbench.data.stacking import change_together, stack, stack_windows
 from avbench.errors import AvbenchError, UsageError
 from avbench.types import Box, Picture, Window
 
@@ -41,7 +41,7 @@ class RawBatch:
         ids: their ids.
         image: uint8 ``[B, 3, 224, 224]``, squashed or cropped in training; None where no such image was needed.
         waveforms: for each window float32 ``[B, window.samples(rate)]``, or ``[B, channels, window.samples(rate)]``
-            where it hears each of several channels; empty where no audio was needed.
+            where it hears each of several channels; empty where no audio was needed. They may share memory.
         rate: of the waveforms in Hz; 0 where there are none.
         objects: boxes of all visible objects per sample; None where the split does not know them.
         places: the part of its picture that each image is, as fractions of the frame; a crop in training.
@@ -81,7 +81,7 @@ class RawBatch:
     def _map(self, change: Callable[[Tensor], Tensor]) -> RawBatch:
         image = None if self.image is None else change(self.image)
         partner = None if self.partner is None else self.partner._map(change)
-        waveforms = {w: change(t) for w, t in self.waveforms.items()}
+        waveforms = change_together(self.waveforms, change)
         pictures = {kind: change(t) for kind, t in self.pictures.items()}
         return replace(self, image=image, waveforms=waveforms, partner=partner, pictures=pictures)
 
@@ -204,13 +204,13 @@ def _stack(items: list[Decoded]) -> RawBatch:
     return RawBatch(
         indices=[item.index for item in items],
         ids=[item.sample.id for item in items],
-        image=torch.from_numpy(np.stack(images)) if images else None,
-        waveforms={w: torch.from_numpy(np.stack([i.waveforms[w] for i in items])) for w in items[0].waveforms},
+        image=stack(images) if images else None,
+        waveforms=stack_windows([item.waveforms for item in items]),
         rate=items[0].rate,
         objects=objects if len(objects) == len(items) else None,
         places=[item.place for item in items],
         partner=_stack(partners) if partners else None,
-        pictures={k: torch.from_numpy(np.stack([i.pictures[k] for i in items])) for k in items[0].pictures},
+        pictures={kind: stack([item.pictures[kind] for item in items]) for kind in items[0].pictures},
     )
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
 from avbench.data.packed import packed_picture, packed_pixels, packed_sound
 from avbench.data.places import Packed, Place
 from avbench.data.regular import require_file
+from avbench.data.sound_files import MOST_SAMPLES as MOST_SAMPLES
+from avbench.data.sound_files import Written, read_sound
 from avbench.errors import AvbenchError, UsageError
 from avbench.types import CANVAS, Box, Channels, Picture, Window
 
@@ -41,12 +42,6 @@ TRAIN_SHORT_SIDE = 246
 
 FULL_SCALE = np.float32(2**-15)
 """Of a step of 16-bit samples; a power of two, so that products with it are exact."""
-
-MOST_SAMPLES = 2**28
-"""Of all channels of a sound: 4 hours and a half at 16 kHz. A FLAC of silence would unpack to any size."""
-
-MOST_RATE = 768_000
-"""Hz; no converter is faster, and a header may claim 2^31."""
 
 MAX_RESAMPLE_KERNEL = 2**24
 """Elements; a rate that shares no factor with 16 kHz (44,099 Hz) would need a kernel of gigabytes."""
@@ -182,20 +177,17 @@ def decode_sounds(
     if isinstance(place, Packed):
         samples, native = packed_sound(place, ways, rate=rate)
         return mixed(place, samples, ways, native=native, rate=rate)
-    _check_complete(place)
-    try:
-        samples, native = _read(place)
-    except (RuntimeError, OSError, ValueError, TypeError) as problem:
-        raise AvbenchError(f"{place} cannot be read as sound ({problem}): expected a wav or flac file") from problem
-    return mixed(place, samples, ways, native=native, rate=rate)
+    written, native = read_sound(place)
+    return mixed(place, written, ways, native=native, rate=rate)
 
 
 def mixed(
-    path: Place, samples: Waveform, ways: Collection[Channels], *, native: int, rate: int | None
+    path: Place, samples: Written, ways: Collection[Channels], *, native: int, rate: int | None
 ) -> tuple[dict[Channels, Waveform], int]:
     """``[n, channels]`` mixed in all ``ways``, checked, then at ``rate`` Hz by torchaudio's default resampling.
 
-    ``rate`` None leaves the rate as it is; ``path`` is for the errors. The result is that of :func:`decode_sounds`.
+    16-bit samples may come as such, others with full scale 1. ``rate`` None leaves the rate as it is; ``path`` is for
+    the errors. The result is that of :func:`decode_sounds`.
 
     Raises:
         AvbenchError: for no samples, samples that are not finite, or a rate that cannot be resampled.
@@ -206,7 +198,7 @@ def mixed(
     kept = rate == native
     made: dict[str, Waveform] = {}
     for mixer in {_mixer(way, samples.shape[1], kept=kept) for way in ways}:
-        sound = _MIXERS[mixer](samples)
+        sound = _floats(_MIXERS[mixer](samples))
         if not np.isfinite(sound).all():
             raise AvbenchError(f"{path} holds samples that are not finite (NaN or infinite): convert the sound again")
         made[mixer] = np.ascontiguousarray(sound) if kept else _resample(path, sound, native=native, rate=rate)
@@ -305,24 +297,6 @@ def _check_packed(place: Packed, kind: Picture) -> None:
         )
 
 
-def _read(path: Path) -> tuple[Waveform, int]:
-    """``[n, channels]``; 16-bit samples are read as such, since libsndfile is slow to make floats of them."""
-    with soundfile.SoundFile(path) as file:
-        _check_claims(path, file)
-        whole = file.subtype == "PCM_16"
-        samples = file.read(dtype="int16" if whole else "float32", always_2d=True)
-        rate: int = file.samplerate
-    return (samples * FULL_SCALE if whole else samples), rate
-
-
-def _check_claims(path: Path, file: soundfile.SoundFile) -> None:
-    """Refuse what would fill the memory before a sample of it is heard; a FLAC without a length claims the most."""
-    if file.frames * file.channels > MOST_SAMPLES:
-        raise AvbenchError(f"{path} claims {file.frames * file.channels} samples: expected a clip, cut it")
-    if file.samplerate > MOST_RATE:
-        raise AvbenchError(f"{path} claims a sampling rate of {file.samplerate} Hz: expected at most {MOST_RATE}")
-
-
 def _mixer(way: Channels, channels: int, *, kept: bool) -> Channels:
     """The mixer that ``way`` comes to for so many channels, at the file's own rate or not."""
     if channels == 1:
@@ -330,43 +304,32 @@ def _mixer(way: Channels, channels: int, *, kept: bool) -> Channels:
     return "mean" if way == "pyav" and (channels > 2 or not kept) else way
 
 
-def _mean(samples: Waveform) -> Waveform:
+def _floats(samples: Written) -> Waveform:
+    """With full scale 1."""
+    return samples * FULL_SCALE if samples.dtype == np.int16 else samples.astype(np.float32, copy=False)
+
+
+def _mean(samples: Written) -> Waveform:
     """Column by column: twenty times as fast as numpy's mean over a short last axis."""
-    total = samples[:, 0].copy()
+    total = _floats(samples[:, 0]).copy()
     for channel in range(1, samples.shape[1]):
-        total += samples[:, channel]
+        total += _floats(samples[:, channel])
     total /= np.float32(samples.shape[1])
     return total
 
 
-def _rounded_up(samples: Waveform) -> Waveform:
+def _rounded_up(samples: Written) -> Written:
     """``(left + right + 1) >> 1`` of 16-bit steps; samples between the steps go to the nearest, as PyAV's do."""
-    steps = np.rint(samples * np.float32(2**15)).clip(-(2**15), 2**15 - 1).astype(np.int32)
-    rounded: Waveform = ((steps[:, 0] + steps[:, 1] + 1) >> 1).astype(np.float32)
-    rounded *= FULL_SCALE
+    if samples.dtype != np.int16:
+        samples = np.rint(samples * np.float32(2**15)).clip(-(2**15), 2**15 - 1).astype(np.int16)
+    left, right = samples.astype(np.int32).T
+    rounded: NDArray[np.int16] = ((left + right + 1) >> 1).astype(np.int16)
     return rounded
 
 
-_MIXERS: dict[Channels, Callable[[Waveform], Waveform]] = {
+_MIXERS: dict[Channels, Callable[[Written], Written]] = {
     "mean": _mean, "pyav": _rounded_up, "first": lambda samples: samples[:, 0], "each": lambda samples: samples.T,
 }  # fmt: skip
-
-
-def _check_complete(path: Path) -> None:
-    """Refuse a wav file whose RIFF header promises more bytes than there are; libsndfile reads such files silently."""
-    try:
-        require_file(path)
-        with path.open("rb") as file:
-            head = file.read(12)
-            size = file.seek(0, 2)
-    except OSError as problem:
-        raise AvbenchError(f"expected a sound at {path}: {problem.strerror}, complete the media") from problem
-    if not size:
-        raise AvbenchError(f"{path} is empty: expected a wav or flac file, fetch it again")
-    promised = int.from_bytes(head[4:8], "little") + 8
-    streamed = head[4:8] in {b"\0\0\0\0", b"\xff\xff\xff\xff"}  # written to a pipe, the length was not known
-    if head[:4] == b"RIFF" and not streamed and size + 1 < promised:
-        raise AvbenchError(f"{path} is cut off: its header promises {promised} bytes, there are {size}; fetch it again")
 
 
 def _resample(path: Place, samples: Waveform, *, native: int, rate: int) -> Waveform:
