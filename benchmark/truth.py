@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 FORMAT = 2
 """Version of the file's layout, of the rules that mask pictures are read by, and of its content hash."""
 
+JPEG_LEAST = 128
+"""Value from which a pixel of a mask counts that was compressed with loss."""
+
 KNOWN = b"avbench.truth"
 """Key of the file's own metadata: ``format``, ``split``, ``family``, ``title``, ``split_sha256`` and ``sha256``."""
 
@@ -165,7 +168,8 @@ def write_truth(split: Split, runs: Path) -> Path:
     """Write the truth of ``split.samples`` to :func:`truth_path`, whole or not at all; nothing if it is there already.
 
     Of a mask's picture every value above 0 counts as sounding (in palettes every index above 0, in RGB any channel,
-    opacity aside), and it is resized to 224 x 224 by Pillow's nearest neighbour.
+    opacity aside), in a JPEG every value of half and more (IS3 and VPO come so, with rings of small values around
+    their objects), and it is resized to 224 x 224 by Pillow's nearest neighbour.
 
     Raises:
         AvbenchError: for a mask that cannot be read, a box with NaN, or a disk that refuses.
@@ -262,10 +266,11 @@ def _rle(path: Path) -> str:
 
     try:
         with Image.open(path) as picture:
+            least = JPEG_LEAST if picture.format == "JPEG" else 1
             values = np.asarray(picture.convert("RGB") if picture.mode in {"RGBA", "LA", "PA", "CMYK"} else picture)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
         raise _no_mask(path, problem) from problem
-    sounding = (values > 0).any(axis=2) if values.ndim > 2 else values > 0
+    sounding = (values >= least).any(axis=2) if values.ndim > 2 else values >= least
     resized = Image.fromarray(sounding.astype(np.uint8)).resize((CANVAS, CANVAS), Image.Resampling.NEAREST)
     counts: bytes = encode(np.asfortranarray(resized))["counts"]
     return counts.decode()

@@ -93,7 +93,7 @@ def _wanted(split: str | None, metadata: Path | None) -> set[str] | None:
     """The names of all pictures and sounds of a split."""
     if split is None:
         return None
-    names = [sample.names for sample in load_split(split, metadata=metadata).samples]
+    names = [sample.names for sample in load_split(split, metadata=metadata, truth=False).samples]
     return {name for some in names for name in (some.image, some.audio, some.mixed) if name}
 
 

@@ -16,7 +16,7 @@ from avbench.errors import UsageError
 
 IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg")
 AUDIO_SUFFIXES = (".wav", ".flac")
-MASK_SUFFIXES = (".png",)
+MASK_SUFFIXES = (".png", ".jpg", ".jpeg")
 ANNOTATION_SUFFIXES = (".xml",)
 VIDEO_SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v", ".mpg", ".ts")
 

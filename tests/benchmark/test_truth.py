@@ -166,6 +166,16 @@ def test_masks_are_binary_whatever_the_picture(tmp_path: Path) -> None:
     assert torch.equal(came.masks(slice(1, 3)), masks[1:3])
 
 
+def test_the_rings_around_a_mask_in_jpeg_do_not_sound(tmp_path: Path) -> None:
+    place = np.arange(224) - 100
+    values = 255 * (place[:, None] ** 2 + place**2 < 50**2)
+    sample = with_mask(tmp_path / "masks/a.jpg", grey(values))
+    stored = np.asarray(Image.open(tmp_path / "masks/a.jpg"))
+    assert (stored > 0).sum() > (values > 0).sum() + 50
+    came = read_truth(write_truth(split_of(sample), tmp_path)).masks(slice(None))[0]
+    np.testing.assert_array_equal(came, values > 0)
+
+
 @pytest.mark.parametrize("shape", [(60, 100), (500, 333)])
 def test_masks_are_resized_by_the_nearest_pixel(tmp_path: Path, shape: tuple[int, int]) -> None:
     values = np.random.default_rng(1).integers(0, 2, shape) * 255
