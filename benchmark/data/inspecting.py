@@ -25,10 +25,7 @@ from avbench.errors import AvbenchError
 FileKind = Literal["picture", "sound", "mask", "annotation", "video"]
 
 ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB\x60\x82"}
-"""The last bytes of a whole picture; encoders may pad the file with zeros."""
-
-TAIL = 64
-"""Bytes in which the end is looked for."""
+"""The last bytes of a whole picture."""
 
 FILES_PER_PROCESS = 1000
 """Fewer headers are not worth the start of another process."""
@@ -126,13 +123,13 @@ def _looks_whole(path: Path) -> bool:
     try:
         require_file(path)
         with warnings.catch_warnings(action="error"), Image.open(path) as image:
-            end, pixels = ENDS.get(image.format or ""), image.width * image.height
+            end, pixels = ENDS[image.format or ""], image.width * image.height
         with path.open("rb") as file:
-            file.seek(-min(TAIL, path.stat().st_size), os.SEEK_END)
-            tail = file.read().rstrip(b"\0")
+            file.seek(-len(end), os.SEEK_END)
+            tail = file.read()
     except Exception:  # Pillow raises anything on a damaged header; the loader says what
         return False
-    return end is not None and tail.endswith(end) and pixels <= (Image.MAX_IMAGE_PIXELS or pixels)
+    return tail == end and pixels <= (Image.MAX_IMAGE_PIXELS or pixels)
 
 
 def _look_at_sound(place: Place, decode: bool) -> None:

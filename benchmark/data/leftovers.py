@@ -96,7 +96,7 @@ def _used(found: Diagnosis, media: MediaIndex) -> Iterator[str]:
         if isinstance(file.place, Path):
             yield str(file.place)
         yield from shelf_of(file.kind, media).beside(file.name)
-    for several in (*found.duplicates, *found.ambiguous):
+    for several in found.duplicates:
         yield from map(str, several.files)
 
 

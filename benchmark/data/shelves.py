@@ -21,7 +21,6 @@ class _File(NamedTuple):
     rank: int
     depth: int
     path: str
-    real: str
 
 
 class Shelf:
@@ -53,7 +52,7 @@ class Shelf:
             rank = self._ranks.get(suffix.lower())
             if rank is None or not stem:
                 continue
-            file = _File(rank, folder.depth, f"{folder.path}/{name}", f"{folder.real}/{name}")
+            file = _File(rank, folder.depth, f"{folder.path}/{name}")
             key = plain(stem)
             first = self._stems.setdefault(key, file)
             if first is not file:
@@ -104,12 +103,11 @@ class Shelf:
         return self.home / f"{name}{self.suffixes[0]}"
 
     def duplicates(self, name: str) -> tuple[Path, ...]:
-        """All files for ``name`` where there are several, the one taken first; links of one folder count once."""
+        """All files for ``name`` where there are several, the one taken first."""
         if not self._knows(name):
             return ()
-        found = [file for files in self._candidates(name) for file in sorted(files)]
-        distinct = list({file.real: file for file in reversed(found)}.values())[::-1]
-        return tuple(Path(file.path) for file in distinct) if len(distinct) > 1 else ()
+        found = dict.fromkeys(file.path for files in self._candidates(name) for file in sorted(files))
+        return tuple(map(Path, found)) if len(found) > 1 else ()
 
     def ambiguous(self, name: str) -> tuple[Path, ...]:
         """The frames of a folder called ``name`` of which none is known to be the right one, sorted; else none."""

@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -12,11 +15,20 @@ import soundfile
 from PIL import Image
 
 from avbench.commands import data_doctor
+from avbench.data.doctor import diagnose
+from avbench.data.fitting import fits, official_splits
 from avbench.data.inspecting import problem, problems
+from avbench.data.layouts import index_media
+from avbench.data.splits import load_split
 from avbench.errors import UsageError
 
 VGGSS = ("zpWuikVorYg_000032", "gEvCUcZ6w88_000030", "JIemsK_0lXc_000364")
 """The first ids of VGG-SS."""
+
+
+@contextmanager
+def silent(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    yield lambda done: None
 
 
 def picture(path: Path) -> Path:
@@ -313,6 +325,33 @@ def test_which_splits_fit(official: Path, tmp_path: Path, capsys) -> None:
     assert ["vggss", "test", "5,158", "4", "0.1%"] in table
 
 
+def test_whole_splits_come_first_then_the_largest_share(official: Path, shared: Path, tmp_path: Path) -> None:
+    shutil.copy(shared / "metadata/vggss/vggss_heard_test.csv", official)
+    metadata = {"metadata": official}
+    names = [s.id for s in load_split("vggss-unheard", **metadata).samples]
+    names += [s.id for s in load_split("vggss-heard", **metadata).samples[:100]]
+    for folder, suffix in (("frames", "jpg"), ("audio", "wav")):
+        (tmp_path / "root" / folder).mkdir(parents=True)
+        for name in names:
+            (tmp_path / "root" / folder / f"{name}.{suffix}").touch()
+    steps: list[int] = []
+    found, absent = fits(index_media(tmp_path / "root"), official, steps.append)
+    order = [(fit.split, fit.covered) for fit in found if fit.split in {"vggss", "vggss-heard", "vggss-unheard"}]
+    assert order == [("vggss-unheard", 2575), ("vggss", 2675), ("vggss-heard", 100)]
+    assert len(steps) == len(official_splits())
+    assert not {fit.split for fit in found} & set(absent)
+
+
+def test_the_second_sound_of_a_mixture_is_looked_for(ten: Path) -> None:
+    split = load_split(str(ten))
+    mixed = replace(split.samples[0], names=split.samples[0].names._replace(mixed="clip_009"))
+    lacking = replace(split.samples[1], names=split.samples[1].names._replace(mixed="none"))
+    found = diagnose(
+        replace(split, samples=(mixed, lacking)), index_media(ten.parent), annotation=lambda _: None, progress=silent
+    )
+    assert (found.found, found.missing, found.without("sound")) == (("clip_000",), ("clip_001",), ["clip_001"])
+
+
 def test_a_survey_names_broken_files(official: Path, tmp_path: Path, capsys) -> None:
     (picture(tmp_path / "root/frames/a.jpg").parent / "b.jpg").write_bytes(b"")
     code, found = doctor(capsys, "--data", tmp_path / "root", "--metadata", official)
@@ -378,6 +417,14 @@ def test_pipes_and_folders_are_no_files(tmp_path: Path, kind: str) -> None:
     (tmp_path / "folder").mkdir()
     for name in ("pipe", "folder", "nothing"):
         assert problem(kind, tmp_path / name)
+
+
+def test_a_flac_that_ends_early_is_seen_by_going_to_its_end(tmp_path: Path) -> None:
+    place = tmp_path / "a.flac"
+    soundfile.write(place, np.random.default_rng(0).uniform(-0.5, 0.5, 160_000), 16_000)
+    place.write_bytes(place.read_bytes()[:-100_000])
+    assert soundfile.info(place).frames == 160_000
+    assert "cannot be read as sound" in str(problem("sound", place))
 
 
 def test_a_truncated_video(tmp_path: Path) -> None:

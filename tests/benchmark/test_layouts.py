@@ -247,6 +247,13 @@ def test_pictures_outside_known_folders_do_not_stand_in_for_missing_ones(tmp_pat
     assert media.sound("b") == tmp_path / "audio/b.wav"
 
 
+def test_pictures_without_a_folder_are_no_masks(tmp_path: Path) -> None:
+    media = index_media(plant(tmp_path, "a.png", "a.wav", "a.xml"))
+    assert media.image("a") == tmp_path / "a.png"
+    assert media.mask("a") is None
+    assert media.annotation("a") == tmp_path / "a.xml"
+
+
 def test_optical_flow_is_no_picture(tmp_path: Path) -> None:
     media = index_media(plant(tmp_path, "flow/flow_x/a.jpg", "a.jpg", "a.wav"))
     assert len(media.pictures) == 1
@@ -277,6 +284,14 @@ def test_a_link_to_a_folder_elsewhere_is_followed(tmp_path: Path) -> None:
     (root / "frames").symlink_to(disk / "pictures")
     media = index_media(root)
     assert media.image("a") == root / "frames/a.jpg"
+
+
+def test_a_link_up_the_tree_brings_no_neighbours(tmp_path: Path) -> None:
+    plant(tmp_path, "root/frames/a.jpg", "root/audio/a.wav", "neighbour/frames/b.jpg")
+    (tmp_path / "root/up").symlink_to(tmp_path)
+    media = index_media(tmp_path / "root")
+    assert media.pictures.find("b") is None
+    assert len(media.pictures) == 1
 
 
 def test_a_link_gives_a_folder_of_the_same_root_its_role(tmp_path: Path) -> None:
