@@ -26,11 +26,23 @@ ALL = "all"
 PART = 256
 """Samples in a part file; batches never straddle two parts, so that a resumed run gives the same bytes."""
 
+DECODING = tuple(
+    f"data/{name}.py"
+    for name in (
+        *("annotations", "batches", "decoding", "layouts", "loader", "names", "packed", "places", "shelves"),
+        *("sound_files", "splits", "stacking", "video", "walking"),
+    )
+)
+"""The source on which it depends what is decoded for a sample."""
+
 PREDICTING = (
     *("types.py", "frontends.py", "augment.py", "checkpoints.py", "official_files.py", "building.py", "predicting.py"),
-    *("parts.py", "nets", "data"),
+    *("parts.py", "nets", *DECODING, "data/audio_modes.py", "data/pack_manifest.py", "data/packs.py", "data/shards.py"),
+    *(f"data/readers{family}.py" for family in ("", "_lists", "_multisource", "_pairs", "_strict", "_xml")),
+    *("data/user_sets.py", "data/user_tables.py"),
 )
 """The source on which predictions depend, beside the method's own file."""
+
 FUSED: dict[Refinement, str] = {"iqr": "iqr", "ogl": "av+ogl"}
 """The variant that each refinement adds."""
 

@@ -12,17 +12,14 @@ from avbench.errors import UsageError
 from avbench.opening import Places, Progress, open_split
 from avbench.recipe import Recipe, load_recipe, recipe_names
 from avbench.registry import MethodRef
-from avbench.request import MethodRequest, Settings, contents
+from avbench.request import DECODING, MethodRequest, Settings, contents
 from avbench.sources import source_fingerprint
 from avbench.store import code_fingerprint, hash_json, home
 
 TRAINING = (
     *("training.py", "preparing.py", "neighbours.py", "encoders.py", "augment.py", "frontends.py", "types.py"),
     *("building.py", "checkpoints.py", "official_files.py", "nets", "metrics/ground_truth.py"),
-    *(
-        f"data/{name}.py"
-        for name in ("annotations", "batches", "decoding", "loader", "splits", "training_set", "video")
-    ),
+    *(*DECODING, "data/broken.py", "data/sharding.py", "data/training_set.py"),
     *(
         f"data/demo{part}.py"
         for part in ("", "_dice", "_drawing", "_files", "_portions", "_scene", "_shapes", "_sound")
