@@ -32,7 +32,7 @@ from avbench.types import Window
 
 BATCH = 32
 """Samples of a batch, and of a turn."""
-FED = 1024
+FED = {"cpu": 1024, "cuda": 32 * 1024}
 """Samples that decoding processes are timed on at least, so that their start is a small part."""
 FEED = 5000.0
 """Pairs a second that a GPU should be fed with: an epoch of 144,000 in half a minute."""
@@ -263,10 +263,10 @@ def _way(
     fed = FEED if "packed" in name and loading.device.type == "cuda" else None
     return replace(
         way,
-        name=f"{name}, {loading.workers} processes",
+        name=f"{name}, {loading.workers} process{'es' if loading.workers > 1 else ''}",
         load=partial(load, split, workers=loading.workers),
         goal=replace(way.goal, per_second=fed),
-        whole=-(-FED // len(split.samples)),
+        whole=-(-FED[loading.device.type] // len(split.samples)),
     )
 
 

@@ -54,7 +54,7 @@ def loading_of(built):
 @pytest.fixture
 def few(monkeypatch):
     """Decoding processes go through the list once."""
-    monkeypatch.setattr(profiling_data, "FED", 1)
+    monkeypatch.setitem(profiling_data.FED, "cpu", 1)
 
 
 def split_of(folder: Path, sounds: dict[str, tuple[np.ndarray, int]], size: tuple[int, int] = (37, 51)) -> Split:
@@ -219,13 +219,13 @@ def test_every_way_is_timed_and_told(capsys, few):
     one = "decoding for one method"
     assert beside == {
         "official": None, "official, training": None, "official, hard_img": None,
-        "folders": "official", "folders, 1 processes": "official",
-        "packed": "official", "packed, 1 processes": "official",
+        "folders": "official", "folders, 1 process": "official",
+        "packed": "official", "packed, 1 process": "official",
         one: None, f"decoding for {len(METHODS)} methods": one,
         "training": "official, training", "training, packed": "official, training",
-        "training, packed, 1 processes": "official, training",
+        "training, packed, 1 process": "official, training",
         "hard_img": "official, hard_img", "hard_img, packed": "official, hard_img",
-        "hard_img, packed, 1 processes": "official, hard_img",
+        "hard_img, packed, 1 process": "official, hard_img",
     }  # fmt: skip
     for way in found["ways"].values():
         assert way["ms"] >= way["ms_least"] > 0
@@ -247,7 +247,7 @@ def test_without_the_official_steps_and_processes_ours_is_timed_alone(capsys):
     assert code == 0
     assert found["agreement"] is None
     assert "packed" in found["ways"]
-    assert not any("official" in name or "processes" in name for name in found["ways"])
+    assert not any("official" in name or "process" in name for name in found["ways"])
     assert found["ways"]["folders"]["ratio"] is None
 
 
@@ -299,7 +299,7 @@ def test_processes_are_timed_on_enough_samples_that_their_start_is_a_small_part(
     split = open_split(str(noise), Places())
     loading = loading_of(Media(split), workers=2)
     way = profiling_data._way(loading, "folders", loading.evaluated, split, processes=True)
-    assert 3 * way.whole >= FED > 3 * (way.whole - 1)
+    assert 3 * way.whole >= FED["cpu"] > 3 * (way.whole - 1)
 
 
 def test_the_overview_names_what_can_be_profiled(capsys):
