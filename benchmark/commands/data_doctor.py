@@ -42,10 +42,10 @@ def main(given: Sequence[str]) -> int:
     check_least("--workers", options.workers, 0)
     report = _survey(options) if options.split is None else _examined(options)
     if options.json:
-        json.dump(report.as_json(), sys.stdout, indent=1, ensure_ascii=False)
+        json.dump(report.as_json(), sys.stdout, indent=1)
         print()
     else:
-        print(report.as_text(options.limit))
+        print(report.as_text(options.limit).encode(errors="backslashreplace").decode())  # names of files are bytes
     return 0 if report.is_whole else 1
 
 
