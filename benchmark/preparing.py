@@ -13,9 +13,9 @@ from avbench.augment import augment_images, draw_flips, flipped, mask_spectrogra
 from avbench.data.batches import RawBatch
 from avbench.data.splits import Sample
 from avbench.errors import AvbenchError, UsageError, unknown_name
-from avbench.metrics.ground_truth import union_map
 from avbench.recipe import Recipe
-from avbench.types import Batch, Box, View, Window
+from avbench.types import Batch, View, Window
+from avbench.weights import is_annotated, truth_weights
 
 MASKS: dict[str, Literal["official", "fixed"]] = {"masks": "official", "masks_fixed": "fixed"}
 """How an augmentation of a recipe counts a spectrogram's axes."""
@@ -106,23 +106,7 @@ def _sound(raw: RawBatch, window: Window, method: Any, recipe: Recipe) -> Tensor
 
 def _truth(raw: RawBatch, samples: Sequence[Sample], flips: Tensor | None) -> tuple[Tensor, Tensor]:
     shown = [(samples[index], place) for index, place in zip(raw.indices, raw.places, strict=True)]
-    truth = torch.stack([_weights(sample, place) for sample, place in shown]).float()
+    truth = torch.stack([truth_weights(sample, place) for sample, place in shown])
     truth = truth if flips is None else flipped(truth, flips)
     device = _images(raw).device
-    return truth.to(device), torch.tensor([bool(sample.boxes) for sample, _ in shown], device=device)
-
-
-def _weights(sample: Sample, place: Box) -> Tensor:
-    """What each pixel of the part ``place`` weighs: with the boxes of several annotators as they agree, else 0 or 1."""
-    boxes = [_within(box, place) for box in sample.boxes]
-    if not sample.consensus:
-        return union_map(boxes)
-    drawn = [union_map([box]) for box in boxes]
-    return (torch.stack(drawn).sum(dim=0) / 2).clamp(max=1) if drawn else union_map([])
-
-
-def _within(box: Box, place: Box) -> Box:
-    """``box`` of the frame as fractions of the part ``place`` of it."""
-    left, top, right, bottom = place
-    width, height = right - left, bottom - top
-    return (box[0] - left) / width, (box[1] - top) / height, (box[2] - left) / width, (box[3] - top) / height
+    return truth.to(device), torch.tensor([is_annotated(sample) for sample, _ in shown], device=device)

@@ -135,6 +135,7 @@ class Job:
             "overrides": contents(request.overrides),
             "checkpoint": request.checkpoint_sha256,
             "split": self.split.sha256,
+            "objects": hash_json([sample.objects for sample in self.split.samples]) if "objects" in needs else None,
             "missing": list(self.coverage.missing),
             "media": media_fingerprint(self.split, media) if media else None,
             "audio": self.settings.audio if "audio" in needs else "true",

@@ -25,7 +25,6 @@ from avbench.data.training_set import Neighbours, TrainingOptions, TrainingSet, 
 from avbench.encoders import Machine
 from avbench.errors import AvbenchError, UsageError
 from avbench.locking import locked
-from avbench.metrics.ground_truth import union_map
 from avbench.neighbours import find_neighbours
 from avbench.opening import Progress, silent
 from avbench.preparing import prepare, training_windows, views_of
@@ -35,6 +34,7 @@ from avbench.request import contents
 from avbench.sources import source_fingerprint
 from avbench.store import read_json, write_atomic, write_json
 from avbench.types import Batch
+from avbench.weights import is_annotated, truth_weights
 
 Advance = Callable[[dict[str, float]], None]
 LOG = "log.jsonl"
@@ -183,7 +183,7 @@ def fit_prior(ref: MethodRef, split: Split, out: Path) -> Path:
             return out
         if any(out.glob("epoch-*")):
             raise UsageError(f"{out} holds an unfinished training: name another folder with --out")
-        method.fit(union_map(sample.boxes) for sample in split.samples if sample.boxes)
+        method.fit(truth_weights(sample) for sample in split.samples if is_annotated(sample))
         save_checkpoint(out, method, name=ref.name, meta=meta)
     return out
 

@@ -259,10 +259,28 @@ def _stamp(path: Path) -> list[Any]:
     return [path.name, found.st_size, found.st_mtime_ns]
 
 
+def read_mask(path: Path) -> Tensor:
+    """The sounding pixels of a mask picture, by the rule of :func:`write_truth`: uint8 ``[224, 224]`` of 0 and 1.
+
+    Raises:
+        AvbenchError: for a mask that cannot be read.
+    """
+    import torch
+
+    return torch.from_numpy(_sounding(path))
+
+
 def _rle(path: Path) -> str:
     import numpy as np
-    from PIL import Image
     from pycocotools.mask import encode
+
+    counts: bytes = encode(np.asfortranarray(_sounding(path)))["counts"]
+    return counts.decode()
+
+
+def _sounding(path: Path) -> NDArray[np.uint8]:
+    import numpy as np
+    from PIL import Image
 
     try:
         with Image.open(path) as picture:
@@ -271,9 +289,7 @@ def _rle(path: Path) -> str:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
         raise _no_mask(path, problem) from problem
     sounding = (values >= least).any(axis=2) if values.ndim > 2 else values >= least
-    resized = Image.fromarray(sounding.astype(np.uint8)).resize((CANVAS, CANVAS), Image.Resampling.NEAREST)
-    counts: bytes = encode(np.asfortranarray(resized))["counts"]
-    return counts.decode()
+    return np.array(Image.fromarray(sounding.astype(np.uint8)).resize((CANVAS, CANVAS), Image.Resampling.NEAREST))
 
 
 def _decoded(rles: Sequence[str]) -> NDArray[np.uint8]:

@@ -133,7 +133,7 @@ def hear(
     is cut likewise and added, without a weight (stoneMo/AVGN ``datasets.py``); silence and noise stand for both.
 
     Raises:
-        AvbenchError: for a sound that cannot be decoded, or two of different rates.
+        AvbenchError: for a sound that cannot be decoded, or two of different rates, or of channels that do not fit.
     """
     asked = rate
     sounds, rate = decode_sounds(present(sample.audio, sample), {w.channels for w in windows}, rate=asked)
@@ -146,7 +146,17 @@ def hear(
         raise AvbenchError(
             f"{sample.mixed} has {its_rate} Hz and {sample.audio}, which it is mixed with, {rate}: name an --audio-rate"
         )
-    return {w: own + cut(others[w.channels], rate, w) for w, own in found.items()}, rate
+    return {w: _sum(sample, own, cut(others[w.channels], rate, w)) for w, own in found.items()}, rate
+
+
+def _sum(sample: Sample, own: Waveform, other: Waveform) -> Waveform:
+    """Two sounds at once; one channel stands for all of several."""
+    if own.ndim > 1 and other.ndim > 1 and len({len(own), len(other), 1}) > 2:
+        raise AvbenchError(
+            f"{sample.audio} has {len(own)} channels and {sample.mixed}, which it is mixed with, {len(other)}: hear "
+            "their mean, or convert one"
+        )
+    return own + other
 
 
 def present(place: Place | None, sample: Sample) -> Place:
