@@ -61,7 +61,7 @@ def _parser() -> ArgumentParser:
         "profile data", "Time the loading of samples beside the official loaders' steps, in one run.", EXAMPLES
     )
     what = parser.add_argument_group("what is loaded")
-    what.add_argument("--samples", type=int, default=256, help="how many, the first of a split")
+    what.add_argument("--samples", type=int, default=256, help="how many, the first of a split that are there")
     what.add_argument("--split", type=str, default=None, help="a name or a YAML file (default: made-up samples)")
     what.add_argument(
         "--metadata", type=str, default=None, metavar="DIR", help="folder with the official annotation files"
@@ -98,6 +98,7 @@ def _profile(options: Namespace) -> LoadingProfile:
 
 
 def _split(options: Namespace, folder: Path) -> Split:
+    from avbench.data.coverage import covered
     from avbench.opening import Places, open_split
     from avbench.profiling_samples import draw_samples
 
@@ -106,7 +107,7 @@ def _split(options: Namespace, folder: Path) -> Split:
             described = draw_samples(folder / "noise", options.samples, advance)
         return open_split(str(described), Places())
     places = Places(optional_path(options.metadata), optional_path(options.data))
-    split = open_split(options.split, places, bar)
+    split, _ = covered(open_split(options.split, places, bar), ("image", "audio"), allow_missing=True)
     return replace(split, samples=split.samples[: options.samples])
 
 

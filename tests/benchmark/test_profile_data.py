@@ -261,6 +261,13 @@ def test_a_split_of_one_s_own_is_cut_to_the_samples_asked_for(capsys, tiny_set):
     assert "Of 2 samples 2 have the official loader's picture to the bit and 2 its log spectrogram" in shown
 
 
+def test_of_a_split_those_are_loaded_that_are_there(capsys, tiny_set):
+    (tiny_set.parent / "audio" / "clip_000.wav").unlink()
+    code = main(["profile", "data", "--split", str(tiny_set), "--oracle", "none", "--workers", "0", "--repeats", "1"])
+    assert code == 0
+    assert "loading 4 samples" in capsys.readouterr().out
+
+
 def test_times_of_different_work_are_not_passed_over(capsys, tmp_path, tiny_set):
     wrong = tmp_path / "wrong.py"
     wrong.write_text(ORACLE.read_text().replace("+ 1e-7", "+ 1e-6"))
