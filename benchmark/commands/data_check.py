@@ -24,6 +24,7 @@ from avbench.data.checking import (
     media_of_pack,
     named_twice,
 )
+from avbench.data.layouts import index_media
 from avbench.data.leakage import Overlap
 from avbench.data.packs import is_pack, open_pack
 from avbench.data.splits import Split, load_split
@@ -122,7 +123,10 @@ def _media(split: Split | None, root: Path | None) -> list[Medium]:
         return media_of(split)
     if root is None or not root.is_dir():
         raise UsageError(f"expected the folder of media at {root}, found none: check --data")
-    return media_of_pack(open_pack(root)) if is_pack(root) else media_below(root)
+    if is_pack(root):
+        return media_of_pack(open_pack(root))
+    index_media(root)  # refuses a folder without any
+    return media_below(root)
 
 
 def _as_json(report: _Report) -> dict[str, Any]:

@@ -125,6 +125,8 @@ def _survey(options: Namespace) -> Survey:
     with bar("looking at files", len(files)) as step:
         found = problems(files, decode=options.decode, workers=options.workers, progress=step)
     broken = [(place, reason) for (_, place), reason in zip(files, found, strict=True) if reason is not None]
+    if not files:
+        return Survey(media, (), (), (), decoded=options.decode)
     with bar("looking at splits", len(official_splits())) as step:
         fitting, absent = fits(media, optional_path(options.metadata), step)
     return Survey(media, tuple(broken), tuple(fitting), tuple(absent), decoded=options.decode)

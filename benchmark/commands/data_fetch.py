@@ -82,7 +82,7 @@ def _tell(found: Sequence[Fetched], folder: Path, options: Namespace) -> None:
             log(f"  failed: {each.file.place}: {'; '.join(each.problems)}")
     counts = ", ".join(f"{n} {state}" for state, n in Counter(each.state for each in found).items())
     log(f"{len(found)} official files in {folder}: {counts}")
-    _by_hand([each for each in found if each.failed], options.name)
+    _by_hand([each for each in found if each.failed], options.name, to=options.to)
 
 
 def _instead(each: Fetched) -> str:
@@ -90,14 +90,15 @@ def _instead(each: Fetched) -> str:
     return told + (f" (before that: {'; '.join(each.problems)})" if each.problems else "")
 
 
-def _by_hand(failed: Sequence[Fetched], name: str) -> None:
+def _by_hand(failed: Sequence[Fetched], name: str, *, to: str | None) -> None:
     if not failed:
         log(f"media are not fetched: avbench data where {name if name != 'all' else 'NAME'} says whom to ask")
         return
     log("to get the others by hand, save these pages' raw files into a folder DIR, under any name:")
     for each in failed:
         log(f"  {each.file.sources[0].page}")
-    log(f"and then: avbench data fetch {name} --from DIR")
+    there = "" if to is None else f" --to {to}"
+    log(f"and then: avbench data fetch {name} --from DIR{there}")
 
 
 def _as_json(each: Fetched) -> dict[str, object]:

@@ -41,7 +41,19 @@ def matrix(options: Namespace) -> int:
         print()
     else:
         _print(found)
+        _tell_apart(tests, found)
     return 0
+
+
+def _tell_apart(tests: Sequence[Split], found: Sequence[Overlap]) -> None:
+    """Say which test splits stand in no table."""
+    compared = {each.test for each in found}
+    apart = [test.name for test in tests if test.name not in compared]
+    if apart:
+        log(
+            f"compared with no training list: {', '.join(apart)}; their names are of no list's kind and cannot tell: "
+            "name a list of the same names with --train"
+        )
 
 
 def leaks_of(split: Split, options: Namespace) -> list[Overlap]:
@@ -117,6 +129,8 @@ def _loaded(wanted: Sequence[str], options: Namespace, *, needed: bool) -> Itera
 
 def _print(found: Sequence[Overlap]) -> None:
     """A table for each group of training lists that can be compared with the same test splits."""
+    if not found:
+        return
     print("test samples that a training list holds / that are cut from its videos")
     columns: dict[tuple[str, ...], list[str]] = {}
     for test in dict.fromkeys(each.test for each in found):

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from avbench.data.packing import PackRequest, PackResult
     from avbench.data.splits import Split
 
+SHOWN = 5
+"""Samples left out that are named."""
+
 EXAMPLES = """\
   avbench data pack --split vggss --metadata OFFICIAL --data ROOT --out packed/vggss --workers 8
   avbench data pack --split vggss --metadata OFFICIAL --data ROOT --out packed/native --audio-rate native
@@ -109,8 +112,10 @@ def _title(split: Split) -> str:
 
 def _show(result: PackResult, out: Path, *, as_json: bool) -> None:
     made = result.manifest
-    for name, why in made.left_out:
+    for name, why in made.left_out[:SHOWN]:
         log(f"left out: {name}: {why}")
+    if len(made.left_out) > SHOWN:
+        log(f"left out: {len(made.left_out) - SHOWN:,} more, all of them in {out / 'pack.json'}")
     log(
         f"pack: {out}, {made.samples} of {made.split_n} samples of {made.split} for {made.purpose} in "
         f"{len(made.shards)} shards ({result.kept} of them finished before), {made.size / 1e6:.1f} MB"

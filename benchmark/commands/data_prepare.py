@@ -20,6 +20,9 @@ from avbench.locking import locked
 if TYPE_CHECKING:
     from avbench.data.preparation import Report
 
+SHOWN = 5
+"""Missing names that are printed."""
+
 EXAMPLES = """\
   avbench data prepare --src VIDEOS --dst ROOT
   avbench data prepare --src VIDEOS --dst ROOT --split vggss --metadata DIR
@@ -33,7 +36,7 @@ def main(given: Sequence[str]) -> int:
     options = parse(_parser(), given)
     check_least("--workers", options.workers, 0)
     check_least("--rate", options.rate, 1)
-    at, root = _moment(options.at), folder_path(options.dst)
+    at, root = _moment(options.at), folder_path(options.dst, "--dst")
     if options.image not in {"jpg", "png"}:
         raise UsageError(f"expected --image jpg or png, got {options.image!r}")
     wanted = _wanted(options.split, optional_path(options.metadata))
@@ -102,14 +105,15 @@ def _show(report: Report, *, as_json: bool) -> None:
         json.dump(asdict(report), sys.stdout, indent=1)
         print()
         return
-    for title, reasons in (("broken", report.broken), ("refused", report.refused)):
-        for video, reason in reasons.items():
-            print(f"{title}: {video}: {reason}")
-    for name in report.missing:
-        print(f"missing: {name}")
+    if report.missing:
+        more = f" and {len(report.missing) - SHOWN:,} more (--json has all)" if len(report.missing) > SHOWN else ""
+        print(f"missing: {', '.join(report.missing[:SHOWN])}{more}")
     for name, notes in report.made.items():
         if notes:
             print(f"note: {name}: {', '.join(notes)}")
+    for title, reasons in (("broken", report.broken), ("refused", report.refused)):
+        for video, reason in reasons.items():
+            print(f"{title}: {video}: {reason}")
     counts = (len(part) for part in (report.made, report.kept, report.broken, report.refused, report.missing))
     print("{} made, {} kept, {} broken, {} refused, {} missing, {} not wanted".format(*counts, report.unwanted))
     if report.broken:

@@ -95,14 +95,15 @@ class Checkup:
         if found.ambiguous:
             return "call the right picture of each ambiguous folder image_050.jpg, or keep it alone, then look again"
         if found.missing:
-            partial = "; --allow-missing runs on the rest" if found.found else ""
+            forgiven = found.found and not found.without("annotation")
+            partial = "; --allow-missing runs on the rest" if forgiven else ""
             return f"complete the media in {root}{self._where()}{partial}"
         return f"replace the broken files, then look again{'' if self.decoded else ' with --decode'}"
 
     def _use(self) -> str:
-        verb = "train" if self.split.purpose == "train" else "run"
-        method = "jsa" if verb == "train" else "all"
-        return shlex.join(["avbench", verb, "--method", method, *self.given])
+        if self.split.purpose == "train":
+            return shlex.join(["avbench", "train", "--method", "jsa", *self.given])
+        return shlex.join(["avbench", "run", "--method", "disc,square,whole", *self.given])
 
     def _where(self) -> str:
         names = [name for name in data_set_names() if self.split.name in splits_of(data_set(name))]

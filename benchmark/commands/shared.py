@@ -136,18 +136,18 @@ def picture_path(text: str, suffixes: Sequence[str] = (".png", ".jpg", ".pdf")) 
     return path
 
 
-def folder_path(text: str) -> Path:
-    """The folder that files go to.
+def folder_path(text: str, option: str = "--out") -> Path:
+    """The folder that files go to, by ``option``.
 
     Raises:
         UsageError: for an empty text, or a place at or below something that is no folder.
     """
     if not text:
-        raise UsageError("expected --out DIR, got '': name a folder, . for this one")
+        raise UsageError(f"expected {option} DIR, got '': name a folder, . for this one")
     path = Path(text)
     blocked = next((place for place in (path, *path.parents) if place.exists() and not place.is_dir()), None)
     if blocked:
-        raise UsageError(f"--out {text!r} cannot be a folder, since {blocked} is a file: name another")
+        raise UsageError(f"{option} {text!r} cannot be a folder, since {blocked} is a file: name another")
     return path
 
 

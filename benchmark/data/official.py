@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from avbench.errors import unknown_name
+from avbench.errors import UsageError, unknown_name
 
 ALL = "all"
 """Stands for every data set."""
@@ -130,6 +130,9 @@ def data_set(name: str) -> DataSet:
     """
     known = _catalogue()
     if name not in known:
+        owner = next((one.name for one in known.values() if name in splits_of(one)), None)
+        if owner is not None:
+            raise UsageError(f"{name} is a split of the data set {owner}: name that one")
         raise unknown_name("data set", name, known, "avbench data list")
     return known[name]
 

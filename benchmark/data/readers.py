@@ -58,10 +58,10 @@ def find_official(wanted: Wanted, metadata: Path) -> Path:
         if not wanted.sha256 or file_hash(path) == wanted.sha256:
             return path
     if not found:
-        raise AvbenchError(f"there is no {wanted.name} in {metadata} or below: {where_to_get(wanted)}")
+        raise AvbenchError(f"there is no {wanted.name} in {metadata} or below: {where_to_get(wanted, metadata)}")
     raise AvbenchError(
         f"{found[0]} is not the official {wanted.name}: expected SHA-256 {wanted.sha256[:16]}..., got "
-        f"{file_hash(found[0])[:16]}...; {where_to_get(wanted)}, or describe your own version in a YAML file"
+        f"{file_hash(found[0])[:16]}...; {where_to_get(wanted, metadata)}, or describe your own version in a YAML file"
     )
 
 
@@ -77,10 +77,13 @@ def official_copies(wanted: Wanted, metadata: Path) -> list[Path]:
     return [path for name in names for path in sorted(metadata.rglob(name)) if path.is_file()]
 
 
-def where_to_get(wanted: Wanted) -> str:
-    """What to do for want of an official file."""
+def where_to_get(wanted: Wanted, folder: Path | None = None) -> str:
+    """What to do for want of an official file, in ``folder`` or else in the store."""
     known = _catalogued(wanted)
-    return f"avbench data fetch {known[0].name} brings it" if known else "take it from the official repository"
+    if known is None:
+        return "take it from the official repository"
+    to = "" if folder is None else f" --to {folder}"
+    return f"avbench data fetch {known[0].name}{to} brings it"
 
 
 def read_all_boxes(annotations: Iterable[Annotation], find: Callable[[str], Path | None]) -> list[Annotation]:
@@ -101,7 +104,7 @@ def read_all_boxes(annotations: Iterable[Annotation], find: Callable[[str], Path
         raise AvbenchError(
             f"{len(missing)} of {len(places)} samples lack the file of their boxes ({first}): expected "
             f"Annotations/{missing[0]}.xml and so on in the folder of --data, or anywhere below that of --metadata; "
-            "they come with the media (avbench data where flickr-soundnet)"
+            "they come with the media (avbench data where flickr-soundnet), and no flag goes without them"
         )
     boxes = {name: read_boxes(place) for name, place in places.items() if place is not None}
     return [replace(a, boxes=boxes.get(a.id, a.boxes)) for a in annotations]

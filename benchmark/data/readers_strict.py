@@ -49,7 +49,7 @@ def json_entries(path: Path, content: bytes) -> list[Any]:
         entries = json.loads(content)
     except (ValueError, RecursionError) as problem:
         raise AvbenchError(
-            f"{path} is not JSON or is cut off ({problem}): expected a list of entries, fetch the file again"
+            f"{path} is not JSON or is cut off ({problem}): expected a list of entries, correct it or fetch it again"
         ) from problem
     if not isinstance(entries, list):
         raise AvbenchError(f"{path} holds {kind(entries)} where a list of entries is expected: see the VGG-SS form")
@@ -66,8 +66,10 @@ def csv_rows(path: Path) -> list[list[str]]:
     """
     try:
         return list(csv.reader(StringIO(read_bytes(path).decode(), newline=""), strict=True))
+    except UnicodeDecodeError as problem:
+        raise AvbenchError(f"{path} is not CSV in UTF-8 ({problem}): save it as that, or fetch it again") from problem
     except (ValueError, csv.Error) as problem:
-        raise AvbenchError(f"{path} is not CSV or is cut off ({problem}): fetch the file again") from problem
+        raise AvbenchError(f"{path} is not CSV or is cut off ({problem}): correct it or fetch it again") from problem
 
 
 def text_lines(path: Path) -> list[str]:

@@ -76,6 +76,8 @@ def _rows(path: Path) -> list[_Row]:
 
 
 def _check_header(path: Path, header: list[str]) -> None:
+    if len(header) == 1 and ";" in header[0]:
+        raise AvbenchError(f"{path} has its cells apart by semicolons: expected commas, save it so")
     for column in header:
         if column not in COLUMNS:
             problem = unknown_name("column of a table", column, COLUMNS, f"of {','.join(COLUMNS)} the first row")
@@ -135,9 +137,10 @@ def _box(row: _Row) -> Box | None:
     x0, y0, x1, y1 = (_number(row, column) for column in CORNERS)
     width, height = (_number(row, column) if column in row.cells else 1.0 for column in SIZE)
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
-        size = f"the {width:g} x {height:g} pixels of width and height" if "width" in row.cells else "0 and 1"
+        fractions = "0 and 1 (pixels need the columns width and height)"
+        size = f"the {width:g} x {height:g} pixels of width and height" if "width" in row.cells else fractions
         raise AvbenchError(
-            f"{row.where}: the box {','.join(texts)} is no x0,y0,x1,y1 within {size} with x0 < x1 and y0 < y1"
+            f"{row.where}: the box {','.join(texts)} is no x0,y0,x1,y1 with x0 < x1 and y0 < y1 within {size}"
         )
     return x0 / width, y0 / height, x1 / width, y1 / height
 

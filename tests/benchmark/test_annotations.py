@@ -200,7 +200,7 @@ HEAD = "video,audio,label\n"
         (HEAD + "a,,non-sounding\n", "row 2: expected a text under 'audio', got ''"),
         (HEAD + "a,b,non-sounding\n" * 2, "row 3: a,b,non-sounding stands there twice: keep one row of each pair"),
         (HEAD + 'a,"b', "silent.csv is not CSV or is cut off"),
-        (HEAD.encode() + b"\xff,b,non-sounding", "silent.csv is not CSV or is cut off"),
+        (HEAD.encode() + b"\xff,b,non-sounding", "silent.csv is not CSV in UTF-8 .*: save it as that"),
     ],
 )
 def test_bad_negatives_are_refused(tmp_path: Path, text: str | bytes, message: str) -> None:

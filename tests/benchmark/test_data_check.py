@@ -277,3 +277,8 @@ def test_real_media_pass(shared, store, capsys):
 def test_wrong_requests_are_usage_errors(given, told, store):
     with pytest.raises(UsageError, match=told):
         data_check.main(given)
+
+
+def test_a_folder_without_media_is_not_passed(tmp_path):
+    with pytest.raises(UsageError, match="found nothing"):
+        data_check.main(["--data", str(tmp_path)])

@@ -107,7 +107,7 @@ def test_a_whole_set(ten: Path, capsys) -> None:
     assert code == 0
     assert found["layout"] == "pictures as frames/<id>.jpg (10); sounds as audio/<id>.wav (10)"
     assert found["found"] == [f"clip_{n:03d}" for n in range(10)]
-    assert found["next"] == f"avbench run --method all --split {ten}"
+    assert found["next"] == f"avbench run --method disc,square,whole --split {ten}"
     empty = ("broken_files", "ambiguous", "duplicates", "near_misses", "broken_videos", "extra")
     assert [found[key] for key in empty] == [[]] * len(empty)
     assert found["missing_by_kind"] == {"picture": [], "sound": [], "annotation": [], "mask": []}
