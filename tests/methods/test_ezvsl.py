@@ -50,7 +50,7 @@ def test_the_published_size():
 @pytest.mark.parametrize(("settings", "seconds", "frames"), [({}, 3.0, 200), ({"seconds": 5.0}, 5.0, 334)])
 def test_three_seconds_are_heard_unless_told_otherwise(settings, seconds, frames):
     heard = small(**settings).frontend
-    assert heard.window == Window(seconds, "centre-seconds")
+    assert heard.window == Window(seconds, "centre-seconds", "pyav")
     assert heard(torch.zeros(1, int(seconds * 16_000)), 16_000).shape == (1, 1, 257, frames)
 
 

@@ -268,7 +268,9 @@ def test_the_training_window_is_a_setting():
 
 
 def test_the_reevaluation_of_sslalignment_hears_what_alignment_hears():
-    assert small(seconds=3.0, noverlap=353).eval().frontend == Alignment.frontend
+    for settings in ({}, {"clip_seconds": 10.0, "channels": "first"}, {"clip_seconds": 5.0}):
+        alignment = Alignment(AlignmentConfig(width=0.0625, **settings)).eval()
+        assert small(seconds=3.0, noverlap=353, **settings).eval().frontend == alignment.frontend
 
 
 @pytest.mark.parametrize("retrieval", ["avg", "soft", "max"])
