@@ -349,7 +349,7 @@ def test_files_that_were_fetched_are_found_without_being_named(shared: Path, sto
 
 
 def test_a_missing_file_says_what_brings_it(tmp_path: Path) -> None:
-    with pytest.raises(AvbenchError, match=r"there is no vggss_144k.txt in .*: avbench data fetch vggsound brings it"):
+    with pytest.raises(AvbenchError, match=r"no vggss_144k.txt in .*: avbench data fetch vggsound --to .* brings it"):
         load_split("vggsound-144k", metadata=tmp_path)
 
 
