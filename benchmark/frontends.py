@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+import torchaudio.functional
 from torch import Tensor
 
 from avbench.errors import AvbenchError, UsageError
@@ -130,15 +131,12 @@ class PowerSpectrogram:
         """
         if waveform.ndim not in {2, 3} or waveform.shape[-1] < self.n_fft:
             raise _unfit(waveform, self.n_fft)
-        log = _in_blocks(self._log_power, waveform)
+        power = torchaudio.functional.spectrogram(
+            waveform, pad=0, window=_hann(self.n_fft, waveform.dtype, waveform.device), n_fft=self.n_fft,
+            hop_length=self.hop, win_length=self.n_fft, power=2.0, normalized=False,
+        )  # fmt: skip
+        log = _log(power.mean(1) if waveform.ndim == 3 else power, self.eps, self.divide).unsqueeze(1)
         return log if self.pool == 1 else F.avg_pool2d(log, self.pool, ceil_mode=True)
-
-    def _log_power(self, waveform: Tensor) -> Tensor:
-        channels = waveform if waveform.ndim == 3 else waveform[:, None]
-        half = self.n_fft // 2
-        framed = F.pad(channels, (half, half), mode="reflect").unfold(-1, self.n_fft, self.hop)
-        power = _power(framed * _hann(self.n_fft, waveform.dtype, waveform.device)).mean(1)
-        return _log(power, self.eps, self.divide)
 
 
 def rolled_clip(seconds: float) -> ScipySpectrogram:
