@@ -108,7 +108,8 @@ def test_a_table_as_spreadsheets_write_it(tmp_path: Path) -> None:
         (("id,x0,y0,x1,y1", "a,0,0,nan,1"), r"row 2: expected a number under x1, got 'nan'"),
         (
             ("id,x0,y0,x1,y1", "a,0,0,64,48"),
-            r"row 2: the box 0,0,64,48 is no .* within 0 and 1 .pixels need the columns",
+            r"row 2: the box 0,0,64,48 is no x0,y0,x1,y1 with x0 < x1 and y0 < y1 within 0 and 1 "
+            r"\(pixels need the columns width and height\)",
         ),
         (("id,x0,y0,x1,y1", "a,0.5,0,0.5,1"), r"row 2: the box 0.5,0,0.5,1 is no"),
         (("id,x0,y0,x1,y1", "a,-0.1,0,0.5,1"), r"row 2: the box -0.1,0,0.5,1 is no"),
