@@ -8,7 +8,15 @@ from pathlib import Path
 
 from avbench.data.annotations import Annotation
 from avbench.data.official import DataSet, OfficialFile, data_set, data_set_names
-from avbench.data.readers_lists import Files, Options, read_flickr, read_training, read_vggss
+from avbench.data.readers_lists import (
+    Files,
+    Options,
+    read_flickr,
+    read_flickr_validation,
+    read_training,
+    read_validation,
+    read_vggss,
+)
 from avbench.data.readers_multisource import read_duets, read_instruments, read_music
 from avbench.data.readers_pairs import read_pairs
 from avbench.data.readers_strict import file_hash
@@ -22,6 +30,8 @@ READERS: dict[str, Reader] = {
     "vggss": read_vggss,
     "flickr": read_flickr,
     "training": read_training,
+    "validation": read_validation,
+    "flickr-validation": read_flickr_validation,
     "pairs": read_pairs,
     "music": read_music,
     "duets": read_duets,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import heapq
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,6 +20,13 @@ Options = Mapping[str, str]
 
 VIDEO = r"[A-Za-z0-9_-]{11}"
 """Id of a YouTube video; it may begin with ``-`` or ``_`` and contain both, so that ids are cut by length."""
+
+
+VIDEO_LENGTH = 11
+"""Characters of such an id, and the most that an id of Flickr has."""
+
+SALT = "avbench-validation:"
+"""Stands before an id where its place in the draw of a validation list is hashed."""
 
 
 def read_ids(path: Path, naming: str) -> list[str]:
@@ -99,6 +108,38 @@ def read_training(files: Files, options: Options) -> list[Annotation]:
         AvbenchError: for a file of another form.
     """
     return [_unlabelled(name) for name in read_ids(files["list"], options.get("naming", "vggsound"))]
+
+
+def read_validation(files: Files, options: Options) -> list[Annotation]:
+    """The part of a training list that is kept to validate on, in the list's order.
+
+    The draw depends on nothing but the ids: the n of them whose SHA-256 of :data:`SALT` and the id is smallest, those
+    passed over whose video is tested on. Of these only such are named as would have been drawn else.
+
+    Args:
+        files: as for :func:`read_training`.
+        options: ``n``, how many; ``excluded``, YouTube ids parted by white space; ``naming`` as there.
+
+    Raises:
+        AvbenchError: for a file of another form.
+    """
+    return _drawn(read_training(files, options), options)
+
+
+def read_flickr_validation(files: Files, options: Options) -> list[Annotation]:
+    """The same of a list that :func:`read_flickr` reads, whose boxes come with the media."""
+    return _drawn(read_flickr(files, options), options)
+
+
+def _drawn(annotations: list[Annotation], options: Options) -> list[Annotation]:
+    excluded = set(options.get("excluded", "").split())
+    free = (a.id for a in annotations if a.id[:VIDEO_LENGTH] not in excluded)
+    drawn = set(heapq.nsmallest(int(options["n"]), free, key=_place_in_draw))
+    return [a for a in annotations if a.id in drawn]
+
+
+def _place_in_draw(name: str) -> str:
+    return hashlib.sha256((SALT + name).encode()).hexdigest()
 
 
 def _known(files: Files, ids: list[str], known: Mapping[str, Annotation]) -> list[str]:

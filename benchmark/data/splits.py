@@ -31,7 +31,8 @@ from avbench.store import metadata_folder
 from avbench.types import Box
 
 Progress = Callable[[int, int], None]
-Purpose = Literal["test", "train"]
+Purpose = Literal["test", "train", "validation"]
+"""What a list is for; training lists and those to validate on carry truth or not."""
 
 DEMO_SOURCE = "drawn by avbench.data.demo"
 
@@ -107,7 +108,7 @@ class Split:
         n: length of the whole list.
         has_media: whether folders of media were named and found.
         family: of the data set, which names the conventions that a protocol may look at: ``vggss``, ``flickr``...
-        purpose: ``train`` for a list that has no truth to score against.
+        purpose: ``test``, also for every list of a user's own.
     """
 
     name: str
@@ -177,7 +178,7 @@ def load_split(
         return _load_user_set(Path(name_or_yaml), data)
     values = _definition(name_or_yaml)
     if values["kind"] == "demo":
-        return _load_demo(name_or_yaml, values, data=data, draw=draw, progress=progress)
+        return _load_demo(name_or_yaml, data=data, draw=draw, progress=progress)
     return _load_official(split_summary(name_or_yaml), values.get("options", {}), metadata, data, truth=truth)
 
 
@@ -219,7 +220,7 @@ def _load_official(
 ) -> Split:
     folder = metadata if metadata is not None else metadata_folder()
     files = {role: _official(known.name, wanted, metadata) for role, wanted in known.files.items()}
-    annotations = READERS[known.kind](files, options)
+    annotations = READERS[known.kind](files, {**options, "n": str(known.n)})
     sha256 = _verified(known, annotations)
     media = index_media(data) if data is not None else None
     if truth and any(a.consensus for a in annotations):
@@ -247,12 +248,14 @@ def _official(split: str, wanted: Wanted, metadata: Path | None) -> Path:
     return find_official(wanted, store)
 
 
-def _load_demo(name: str, values: dict[str, Any], *, data: Path | None, draw: bool, progress: Progress | None) -> Split:
+def _load_demo(name: str, *, data: Path | None, draw: bool, progress: Progress | None) -> Split:
     if data is not None:
         raise UsageError(f"the split {name} brings its own media: leave --data out")
+    known = split_summary(name)
     described = Split(
-        name, values["title"], (), values["sha256"], values["n"], has_media=True, source=DEMO_SOURCE, family="demo"
-    )
+        name, known.title, (), known.sha256, known.n, has_media=True, source=DEMO_SOURCE, family=known.family,
+        purpose=known.purpose,
+    )  # fmt: skip
     if not draw:
         return described
     from avbench.data.demo import ensure_demo
