@@ -1,7 +1,9 @@
 """Batched augmentation on the device, each sample with chances of its own.
 
 All chances are drawn from the generator that the caller passes; one on the CPU gives the same augmentation on every
-device. Random cropping happens where pictures are decoded (:mod:`avbench.data.training_set`).
+device. Processes that share a batch (:mod:`avbench.nets.company`) draw for all of it, from generators in the same
+state, so that a row's augmentation does not depend on their number. Random cropping happens where pictures are decoded
+(:mod:`avbench.data.training_set`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from torch import Generator, Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from avbench.errors import unknown_name
+from avbench.nets.company import drawn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -41,7 +44,7 @@ def draw_flips(n: int, names: Collection[str], generator: Generator | None = Non
     """
     if "flip" not in names:
         return None
-    return _uniform(n, generator or torch.default_generator) < PROBABILITY["flip"]
+    return _uniform((n,), generator or torch.default_generator) < PROBABILITY["flip"]
 
 
 def flipped(images: Tensor, chosen: Tensor) -> Tensor:
@@ -117,7 +120,7 @@ def augment_images(images: Tensor, names: Collection[str], generator: Generator 
     generator = generator or torch.default_generator
     for name, change in _CHANGES.items():
         if name in names:
-            images = change(images, _uniform(len(images), generator) < PROBABILITY[name], generator)
+            images = change(images, _uniform((len(images),), generator) < PROBABILITY[name], generator)
     return images
 
 
@@ -177,29 +180,34 @@ def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
     return mean, std
 
 
-def _uniform(n: int, generator: Generator) -> Tensor:
-    return torch.rand(n, generator=generator, device=generator.device)
+def _uniform(shape: tuple[int, ...], generator: Generator) -> Tensor:
+    """In [0, 1); the first axis of ``shape`` counts the samples."""
+    return drawn(shape[0], lambda n: torch.rand(n, *shape[1:], generator=generator, device=generator.device))
+
+
+def _below(most: int, n: int, generator: Generator) -> Tensor:
+    """Whole numbers in [0, most), ``[n, 1]``."""
+    return drawn(n, lambda rows: torch.randint(most, (rows, 1), generator=generator, device=generator.device))
 
 
 def _band(like: Tensor, *, size: int, start_below: int, generator: Generator) -> Tensor:
     """``[B, size]`` on the device of ``like``, True where masked."""
-    shape, device = (len(like), 1), generator.device
-    start = torch.randint(start_below, shape, generator=generator, device=device)
-    width = torch.randint(MASK_MOST, shape, generator=generator, device=device)
-    place = torch.arange(size, device=device)
+    start = _below(start_below, len(like), generator)
+    width = _below(MASK_MOST, len(like), generator)
+    place = torch.arange(size, device=generator.device)
     return ((place >= start) & (place < start + width)).to(like.device)
 
 
 def _parts(n: int, generator: Generator) -> tuple[Tensor, Tensor]:
     """Width and height of a part of each picture, and its left and top: two of ``[n, 2]``, in shares of the frame."""
-    chance = torch.rand(n, TRIES, 2, generator=generator, device=generator.device).cpu()
+    chance = _uniform((n, TRIES, 2), generator).cpu()
     area = AREA[0] + (AREA[1] - AREA[0]) * chance[..., 0]
     ratio = torch.exp(math.log(RATIO) * (2 * chance[..., 1] - 1))
     sizes = torch.stack([(area * ratio).sqrt(), (area / ratio).sqrt()], dim=2)
     fits = (sizes <= 1).all(2)
     sizes = torch.where(fits[..., None], sizes, 1.0)
     first = sizes[torch.arange(n), fits.int().argmax(1)]
-    return first, torch.rand(n, 2, generator=generator, device=generator.device).cpu() * (1 - first)
+    return first, _uniform((n, 2), generator).cpu() * (1 - first)
 
 
 def _flip(images: Tensor, chosen: Tensor, generator: Generator) -> Tensor:
@@ -218,7 +226,7 @@ def _per_picture(chosen: Tensor, images: Tensor) -> Tensor:
 def _blur(images: Tensor, chosen: Tensor, generator: Generator) -> Tensor:
     images = as_unit(images)
     low, high = BLUR_SIGMA
-    sigma = (low + (high - low) * _uniform(len(images), generator)).to(images.device, images.dtype)
+    sigma = (low + (high - low) * _uniform((len(images),), generator)).to(images.device, images.dtype)
     place = torch.arange(-BLUR_REACH, BLUR_REACH + 1, device=images.device)
     weights = torch.exp(-0.5 * (place / sigma[:, None]).square())
     weights = torch.where(chosen.to(images.device)[:, None], weights / weights.sum(1, keepdim=True), place == 0)
@@ -232,8 +240,8 @@ def _jitter(images: Tensor, chosen: Tensor, generator: Generator) -> Tensor:
     images, n = as_unit(images).clone(), len(images)
     spread = torch.tensor(JITTER, device=generator.device)
     centre = torch.tensor([1.0, 1.0, 1.0, 0.0], device=generator.device)
-    factors = centre + spread * (2 * torch.rand(n, 4, generator=generator, device=generator.device) - 1)
-    order = torch.rand(n, 4, generator=generator, device=generator.device).argsort(1)
+    factors = centre + spread * (2 * _uniform((n, 4), generator) - 1)
+    order = _uniform((n, 4), generator).argsort(1)
     for turn in range(4):
         for kind, change in enumerate((_brightness, _contrast, _saturation, _hue)):
             rows = (chosen & (order[:, turn] == kind)).nonzero().squeeze(1)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from avbench.errors import UsageError
 from avbench.frontends import ScipySpectrogram, counted_window
 from avbench.nets.avenet import AVENet
+from avbench.nets.company import gathered
 from avbench.nets.contrastive import info_nce
 from avbench.registry import register_method
 from avbench.types import Batch, Embeddings, Picture, Prediction, View, Window
@@ -116,6 +117,8 @@ class Alignment(AVENet):
         (left out without ``feature_alignment``). Each kind passes the networks on its own, with its own batch
         statistics.
 
+        In company the negatives of every kind are those of all processes. No official training code is released.
+
         Raises:
             UsageError: if the batch lacks one of ``views``, or the heads that ``feature_alignment`` needs are missing.
         """
@@ -164,6 +167,7 @@ class Alignment(AVENet):
 
     def _contrast(self, pictures: list[Tensor], sounds: list[Tensor]) -> Tensor:
         """Sum over all kinds of pictures and of sounds; the negatives of a pair are the batch's sounds of its kind."""
+        pictures, sounds = [gathered(p) for p in pictures], [gathered(s) for s in sounds]
         return torch.stack([self._term(p @ s.T / self.config.tau) for p, s in product(pictures, sounds)]).sum()
 
     def _term(self, scores: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from avbench.errors import UsageError
 from avbench.frontends import MIDDLE_3S, ScipySpectrogram, rolled_clip
+from avbench.nets.company import gathered
 from avbench.nets.contrastive import info_nce
 from avbench.nets.resnet import Trunk, load_imagenet
 from avbench.nets.two_encoders import (
@@ -93,8 +94,12 @@ class EZVSL(nn.Module):
         return self.loss(batch)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Symmetric InfoNCE over the batch, both directions summed (not halved); scalars."""
-        cells, sounds = self._encode(batch)
+        """Symmetric InfoNCE over the batch, both directions summed (not halved); scalars.
+
+        In company the batch is that of all processes. The official code gathers nothing on several devices: each
+        contrasts its own rows, as negatives ``"per-device"`` does.
+        """
+        cells, sounds = (gathered(rows) for rows in self._encode(batch))
         logits = pool_cells(compare(cells, sounds), self.config.pool_temperature) / self.config.tau
         contrastive = info_nce(logits)
         return {"contrastive": contrastive, "total": contrastive}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from avbench.errors import UsageError
 from avbench.frontends import ScipySpectrogram
+from avbench.nets.company import Dropout, gathered
 from avbench.nets.contrastive import info_nce
 from avbench.nets.resnet import Trunk, load_imagenet
 from avbench.nets.two_encoders import (
@@ -85,10 +86,10 @@ class FNAC(nn.Module):
         self.frontend = ScipySpectrogram()
         self.score_range = (-1 / config.tau, 1 / config.tau)
         self.imgnet = Trunk(3, width=config.width)
-        self.img_dropout = nn.Dropout(config.dropout_img)
+        self.img_dropout = Dropout(config.dropout_img)
         self.img_proj = nn.Conv2d(self.imgnet.features, config.out_dim, kernel_size=1)
         self.audnet = Trunk(1, width=config.width)
-        self.aud_dropout = nn.Dropout(config.dropout_aud)
+        self.aud_dropout = Dropout(config.dropout_aud)
         self.aud_proj = nn.Linear(self.audnet.features, config.out_dim)
         self.warming = False
         reset_two_encoders(self.audnet, [self.img_proj], [self.aud_proj])
@@ -116,8 +117,11 @@ class FNAC(nn.Module):
         ``[B, B]``, with gradient into both (official code: fnac1, fnac3, fnac2). A term of weight 0 is neither
         computed nor named. In the warm-up epochs the terms are named but left out of the total; where
         :meth:`start_epoch` was never called all count.
+
+        In company all tables are of all processes' rows. The official code gathers nothing on several devices, as
+        negatives ``"per-device"`` does.
         """
-        cells, sounds = self._encode(batch)
+        cells, sounds = (gathered(rows) for rows in self._encode(batch))
         cross = pool_cells(compare(cells, sounds), self.config.pool_temperature) / self.config.tau
         terms = {"contrastive": info_nce(cross)} | self._guides(cells, sounds, cross)
         total = terms["contrastive"]

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from avbench.errors import UsageError
 from avbench.frontends import MIDDLE_5S, PowerSpectrogram
+from avbench.nets.company import gathered, weight_of_rows
 from avbench.nets.contrastive import info_nce
 from avbench.nets.precision import at_least_float32
 from avbench.nets.resnet import STRIDE, Trunk, load_imagenet, reset_convolutions
@@ -171,6 +172,9 @@ class JSA(nn.Module):
         A term whose weight (``lam0`` contrastive, ``lam1`` reconstruction, ``lam2`` divergence, ``lam3`` match) is 0
         is neither computed nor named. Tokens are hidden in training mode only.
 
+        In company targets are contrasted, and neighbours found, among all processes' rows; the other terms are means
+        over the own rows, weighted by their share. The official code trains on one device.
+
         Raises:
             UsageError: if ``reciprocal_k`` is not smaller than the batch, or the decoders cannot rebuild its tokens.
         """
@@ -180,11 +184,15 @@ class JSA(nn.Module):
         image, audio = self.slot_attn(*seen)
         heard, viewed = self._targets(audio), self._targets(image)
         pairs = best_pairs(viewed, heard)
+        own = weight_of_rows(len(cells))
         parts: dict[str, tuple[float, Callable[[], Tensor]]] = {
             "contrastive": (config.lam0, lambda: self._contrastive(viewed, heard, pairs)),
-            "match": (config.lam3, lambda: match(image, audio, pairs)),
-            "divergence": (config.lam2, lambda: divergence(image.slots) + divergence(audio.slots)),
-            "reconstruction": (config.lam1, lambda: self._reconstruction(image, audio, cells=cells, sounds=sounds)),
+            "match": (config.lam3, lambda: own * match(image, audio, pairs)),
+            "divergence": (config.lam2, lambda: own * (divergence(image.slots) + divergence(audio.slots))),
+            "reconstruction": (
+                config.lam1,
+                lambda: own * self._reconstruction(image, audio, cells=cells, sounds=sounds),
+            ),
         }
         terms = {name: term() for name, (weight, term) in parts.items() if weight}
         return {**terms, "total": reduce(torch.add, [parts[name][0] * term for name, term in terms.items()])}
@@ -242,6 +250,7 @@ class JSA(nn.Module):
 
     def _contrastive(self, images: Tensor, audios: Tensor, pairs: tuple[Tensor, Tensor]) -> Tensor:
         half, device = self.config.half_similarities, images.device.type
+        images, audios, pairs = gathered(images), gathered(audios), (gathered(pairs[0]), gathered(pairs[1]))
         with nullcontext() if half else torch.autocast(device, enabled=False):
             return contrastive(images, audios, pairs, tau=self.config.tau, reciprocal_k=self.config.reciprocal_k)
 

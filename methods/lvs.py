@@ -18,6 +18,7 @@ from torch import Tensor
 from avbench.errors import UsageError
 from avbench.frontends import ScipySpectrogram, counted_window
 from avbench.nets.avenet import AVENet
+from avbench.nets.company import gathered
 from avbench.nets.precision import at_least_float32
 from avbench.registry import register_method
 from avbench.types import Batch, Embeddings, Picture, Prediction, Window
@@ -87,8 +88,13 @@ class LVS(AVENet):
         return self.loss(batch)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy of :func:`logits` with column 0, or :func:`paper_loss`; scalars, means over the batch."""
-        cosines = at_least_float32(all_cosines(self.cells(batch.image), self.sound(batch.audio)))
+        """Cross-entropy of :func:`logits` with column 0, or :func:`paper_loss`; scalars, means over the batch.
+
+        In company the batch is that of all processes, and each picture's easy negatives are all its other sounds. No
+        official training code is released.
+        """
+        cells, sounds = gathered(self.cells(batch.image)), gathered(self.sound(batch.audio))
+        cosines = at_least_float32(all_cosines(cells, sounds))
         if self.config.loss_form == "paper":
             contrastive = paper_loss(cosines, self.config)
         else:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from avbench.errors import UsageError
 from avbench.frontends import ScipySpectrogram, rolled_clip
+from avbench.nets.company import Dropout, gathered
 from avbench.nets.momentum import follow, momentum_copy
 from avbench.nets.resnet import Trunk, load_imagenet
 from avbench.nets.two_encoders import (
@@ -102,8 +103,8 @@ class SLAVC(nn.Module):
         self.wants_truth = config.supervised != "off"
         self.imgnet = Trunk(3, width=config.width)
         self.audnet = Trunk(1, width=config.width)
-        self.img_dropout = nn.Dropout(config.dropout_img)
-        self.aud_dropout = nn.Dropout(config.dropout_aud)
+        self.img_dropout = Dropout(config.dropout_img)
+        self.aud_dropout = Dropout(config.dropout_aud)
         self.img_proj1, self.img_proj2 = (nn.Conv2d(self.imgnet.features, config.out_dim, 1) for _ in range(2))
         self.aud_proj1, self.aud_proj2 = (nn.Linear(self.audnet.features, config.out_dim) for _ in range(2))
         reset_two_encoders(self.audnet, [self.img_proj1, self.img_proj2], [self.aud_proj1, self.aud_proj2])
@@ -134,10 +135,13 @@ class SLAVC(nn.Module):
         In training mode each call first moves the momentum parts, before they see the batch; their batch norms
         follow their own pass alone.
 
+        In company the contrasts are over all processes' rows, and so are the supervised term's smallest and largest
+        score. The official code gathers nothing on several devices, as negatives ``"per-device"`` does.
+
         Raises:
             UsageError: if ``supervised`` is on and the batch brings no truth.
         """
-        online = self._encode(batch)
+        online = _of_all(self._encode(batch))
         targets = self._targets(batch) if self.config.use_momentum else online
         terms = {"i2a": self._contrast(Features(online.cells, targets.sounds))}
         terms["a2i"] = self._contrast(Features(targets.cells, online.sounds), over_images=self.config.symmetric)
@@ -192,7 +196,7 @@ class SLAVC(nn.Module):
             for names, momentum in ((IMAGE_PARTS, self.config.m_img), (AUDIO_PARTS, self.config.m_aud)):
                 for name in names:
                     follow(self.get_submodule(SLOW + name), self.get_submodule(name), momentum)
-        return self._encode(batch, slow=True)
+        return _of_all(self._encode(batch, slow=True))
 
     def _contrast(self, pairs: Features, *, over_images: bool = False) -> Tensor:
         which, where = (compare(c, s).flatten(2) / self.config.tau for c, s in zip(*pairs, strict=True))
@@ -210,11 +214,18 @@ class SLAVC(nn.Module):
             raise UsageError(
                 f"SLAVC with supervised = {form} needs annotated clips, the batch has none: train on a split with boxes"
             )
+        truth, annotated = gathered(batch.truth), gathered(batch.annotated)
         if form != "official":
-            return supervise(self._scores(online), batch.truth, batch.annotated, squared=form == "squared")
+            return supervise(self._scores(online), truth, annotated, squared=form == "squared")
         with torch.no_grad():
             scores = self._scores(targets if self.config.use_mom_eval else online)
-            return supervise(scores, batch.truth, batch.annotated)
+            return supervise(scores, truth, annotated)
+
+
+def _of_all(own: Features) -> Features:
+    """The features of all processes' rows."""
+    (which_cells, where_cells), (which_sounds, where_sounds) = own
+    return Features((gathered(which_cells), gathered(where_cells)), (gathered(which_sounds), gathered(where_sounds)))
 
 
 def match_log_probability(which: Tensor, where: Tensor, *, over: int = 1) -> Tensor:
