@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from avbench.errors import UsageError
 from avbench.frontends import ScipySpectrogram
+from avbench.nets.company import gathered, present_company
 from avbench.nets.precision import at_least_float32
 from avbench.nets.resnet import Trunk, load_imagenet
 from avbench.nets.two_encoders import compare, compare_own
@@ -93,16 +94,12 @@ class Attention10k(nn.Module):
             UsageError: for a single pair, which has no negative, or if ``supervised`` is on and the batch brings no
                 truth.
         """
-        if len(batch.ids) < 2:
-            raise UsageError(
-                "Attention10k needs another pair as a negative, got a batch of 1: use a batch size above 1"
-            )
         cells, heard = self._cells(batch.image), self._heard(batch.audio)
         cosines = self._cosines(cells, heard)
-        other = heard.roll(1, dims=0)
+        other = previous_rows(heard)
         contrastive = margin_loss(
-            squared_distance(self._predict(cells, cosines), heard),
-            squared_distance(self._predict(cells, self._cosines(cells, other)), other),
+            gathered(squared_distance(self._predict(cells, cosines), heard)),
+            gathered(squared_distance(self._predict(cells, self._cosines(cells, other)), other)),
             self.config.margin,
         )
         if not self.wants_truth:
@@ -166,6 +163,19 @@ class Attention10k(nn.Module):
         )
 
 
+def previous_rows(rows: Tensor) -> Tensor:
+    """``[B, ...]`` to what stands one row before each row of the whole batch, the last before the first.
+
+    Raises:
+        UsageError: for a batch of one row.
+    """
+    everyones = gathered(rows)
+    if len(everyones) < 2:
+        raise UsageError("Attention10k needs another pair as a negative, got a batch of 1: use a batch size above 1")
+    shifted, company = everyones.roll(1, dims=0), present_company()
+    return shifted if company is None or company.negatives == "per-device" else shifted[company.rows]
+
+
 def squared_distance(expected: Tensor, heard: Tensor) -> Tensor:
     """Squared Euclidean distance over the last dimension; the others are broadcast."""
     return (expected - heard).square().sum(dim=-1)
@@ -200,7 +210,7 @@ def attention_error(logits: Tensor, truth: Tensor, annotated: Tensor, *, sums_to
     if sums_to_one:
         weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
     rows = -(weights * logits.flatten(1).log_softmax(dim=1)).sum(dim=1)
-    return (rows * annotated).mean()
+    return gathered(rows * annotated).mean()
 
 
 def squared_error(scores: Tensor, truth: Tensor, annotated: Tensor) -> Tensor:
@@ -216,8 +226,8 @@ def squared_error(scores: Tensor, truth: Tensor, annotated: Tensor) -> Tensor:
 
     Returns: a scalar.
     """
-    rows = (scores - truth).square().sum(dim=(1, 2))
-    return (rows * annotated).sum() / annotated.sum().clamp_min(1)
+    rows = (scores - truth).square().sum(dim=(1, 2)) * annotated
+    return gathered(rows).sum() / gathered(annotated.to(rows.dtype)).sum().clamp_min(1)
 
 
 def _twice(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
