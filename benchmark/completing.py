@@ -75,6 +75,7 @@ def _resolved(job: Job, method: Any) -> dict[str, Any]:
             "name": request.checkpoint.name if request.checkpoint else None,
             "sha256": request.checkpoint_sha256,
             "selection": meta.get("selection", "unknown" if request.checkpoint else None),
+            "selected": meta.get("selected"),
             "training": meta or None,
         },
     }

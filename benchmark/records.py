@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from avbench.errors import AvbenchError
 from avbench.store import hash_json, read_json, write_json
 
 SCHEMA = 1
 """Version of the record's form, raised with every change of meaning."""
+
+DERIVED = "selection"
+"""What a record's file says of its provenance for those who read it; records of before do without."""
+
+Selection = Literal["last", "validation", "oracle", "unknown", "none"]
+"""The last epoch; the best on a validation list; the best on a test set; not told; nothing was trained."""
+
+SELECTIONS: tuple[Selection, ...] = get_args(Selection)
+
+TEXTS: dict[str, Selection] = {"last epoch": "last", "mean of annotations": "none"}
+"""The rule behind the text of a checkpoint that has nothing else."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,16 @@ class Record:
         return self.method + (f" ({', '.join(notes)})" if notes else "")
 
     @property
+    def selection(self) -> Selection:
+        """How the checkpoint was chosen, from the provenance: a record written before this was told is read the same.
+
+        ``last``: the last epoch. ``validation``: the best on a list that is in no test. ``oracle``: the best on a test
+        set, as many official trainings keep it; not to be ranked with others. ``unknown``: the checkpoint does not say,
+        as official files do not. ``none``: nothing was trained.
+        """
+        return selection_of(self.provenance)
+
+    @property
     def seconds(self) -> float:
         """Decoding, front-end and forward pass of all samples, in seconds."""
         return float(self.run["seconds"])
@@ -65,6 +87,36 @@ class Record:
         content = _plain(self)
         rate = self.n_scored / self.seconds if self.seconds > 0 else None
         return {**content, "seconds": self.seconds, "samples_per_second": rate, "record": str(self.path)}
+
+
+def selection_told(told: Mapping[str, Any]) -> Selection:
+    """The rule that the description of a checkpoint tells.
+
+    Args:
+        told: With ``selected``, of which ``rule`` is one of :data:`SELECTIONS`, or with the text ``selection`` alone;
+            ``unknown`` where neither says anything that is understood.
+    """
+    selected, text = told.get("selected"), told.get("selection")
+    rule = selected.get("rule") if isinstance(selected, dict) else TEXTS.get(text) if isinstance(text, str) else None
+    return rule if rule in SELECTIONS else "unknown"
+
+
+def selection_of(provenance: Mapping[str, Any]) -> Selection:
+    """How the checkpoint behind a result was chosen.
+
+    ``none`` without a checkpoint, but ``unknown`` for a method given as an object, whose weights nobody described. The
+    best on a validation list that is the very split of the result was chosen on what it is tested on: ``oracle``.
+
+    Args:
+        provenance: Of a record.
+    """
+    checkpoint = provenance.get("checkpoint") or {}
+    if checkpoint.get("sha256") is None:
+        return "unknown" if provenance.get("method", {}).get("origin") == "object" else "none"
+    rule = selection_told(checkpoint)
+    if rule == "validation" and checkpoint["selected"].get("split") == provenance.get("split", {}).get("name"):
+        return "oracle"
+    return rule
 
 
 def write_record(record: Record) -> None:
@@ -87,7 +139,8 @@ def read_record(path: Path) -> Record:
     try:
         intervals = {key: (low, high) for key, (low, high) in content["intervals"].items()}
         metrics = {key: math.nan if value is None else float(value) for key, value in content["metrics"].items()}
-        record = Record(**{**content, "intervals": intervals, "metrics": metrics, "path": path})
+        fields = {key: value for key, value in content.items() if key != DERIVED}
+        record = Record(**{**fields, "intervals": intervals, "metrics": metrics, "path": path})
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise AvbenchError(f"the record {path} is incomplete or changed ({problem}): delete it and run again") from None
     if record.seal != _seal(content):
@@ -101,4 +154,5 @@ def _seal(content: dict[str, Any]) -> str:
 
 def _plain(record: Record) -> dict[str, Any]:
     content = {key: value for key, value in asdict(record).items() if key != "path"}
-    return {**content, "metrics": {k: None if math.isnan(v) else v for k, v in record.metrics.items()}}
+    metrics = {k: None if math.isnan(v) else v for k, v in record.metrics.items()}
+    return {**content, DERIVED: record.selection, "metrics": metrics}

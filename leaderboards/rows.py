@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from avbench.leaderboards.selections import tells_selection
 from avbench.metrics.catalogue import METRICS, Metric
 from avbench.metrics.protocols import PROTOCOLS, get_protocol
 from avbench.records import Record
@@ -22,12 +23,14 @@ class Row:
     cells: tuple[str, ...]
 
 
-def headings(shown: Sequence[str]) -> tuple[str, ...]:
-    """Column titles of the table with the metrics ``shown``, the first of which has its interval beside it."""
+def headings(shown: Sequence[str], *, selection: bool = False) -> tuple[str, ...]:
+    """Column titles of the table with the metrics ``shown``, the first of which has its interval beside it.
+
+    ``selection`` is what :func:`~avbench.leaderboards.selections.tells_selection` says of its records.
+    """
     metrics = [f"{METRICS[name].display} %" for name in shown]
-    titles = ["method", *metrics, "samples", "seconds", "samples/s"]
-    titles.insert(2, "95 % interval")
-    return tuple(titles)
+    metrics.insert(1, "95 % interval")
+    return ("method", *(["selection"] if selection else []), *metrics, "samples", "seconds", "samples/s")
 
 
 def leading(records: Sequence[Record]) -> tuple[str, ...]:
@@ -57,17 +60,22 @@ def columns(records: Sequence[Record], *, detail: bool = False) -> tuple[str, ..
 
 
 def rows(records: Sequence[Record], shown: Sequence[str]) -> list[Row]:
-    """One row per record, in the order given, with the metrics ``shown``."""
-    return [Row(record.split, record.protocol, _cells(record, shown)) for record in records]
+    """One row per record, in the order given, with the metrics ``shown``; the selection where it must be told."""
+    told = tells_selection(records)
+    return [Row(record.split, record.protocol, _cells(record, shown, selection=told)) for record in records]
 
 
-def _cells(record: Record, shown: Sequence[str]) -> tuple[str, ...]:
+def samples_of(record: Record) -> str:
+    """How many of how many samples, and whether that makes the result partial."""
+    return f"{record.n_scored}/{record.n_expected}{' partial' if record.partial else ''}"
+
+
+def _cells(record: Record, shown: Sequence[str], *, selection: bool) -> tuple[str, ...]:
+    name = (record.title, record.selection) if selection else (record.title,)
     values = [_value(record, METRICS[name]) for name in shown]
     values.insert(1, _interval(record, shown[0]))
-    partial = " partial" if record.partial else ""
     speed = f"{record.n_scored / record.seconds:.0f}" if record.seconds > 0 else ""
-    count = f"{record.n_scored}/{record.n_expected}{partial}"
-    return (record.title, *values, count, f"{record.seconds:.1f}", speed)
+    return (*name, *values, samples_of(record), f"{record.seconds:.1f}", speed)
 
 
 def value_of(record: Record, name: str) -> str:

@@ -119,6 +119,7 @@ def _predicted(options: Namespace, command: str) -> list[Stored]:
     off_screen = cast("OffScreen", options.off_screen or OFF_SCREEN[0])
     audio = ",".join(("true", *negatives(off_screen)))
     fixed = {"audio": audio, "protocol": None, "refine": "none", "retrieval": False, "controls": False}
+    fixed["selection"] = None
     for name, value in fixed.items():
         options[name] = value
     outcomes = [outcome for found in evaluated(options, command) for outcome in found]

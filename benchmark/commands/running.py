@@ -30,14 +30,18 @@ from avbench.data.splits import split_names, split_summary
 from avbench.errors import UsageError, unknown_name
 from avbench.metrics.protocols import PROTOCOLS
 from avbench.opening import Places
-from avbench.records import Record
+from avbench.records import Record, Selection
 from avbench.registry import describe, find_method
 from avbench.request import ALL, MethodRequest, Refinement, Settings, protocol_called
 from avbench.runner import Outcome, request_for, run
+from avbench.selection import FOLDERS, checkpoints_of, rules_named
 
 CONTROLS = ("whole", "square", "disc")
 """Rows of every table: they need no media."""
 DEMO_CONTROLS = ("random", "training-prior", "oracle-all", "oracle-largest")
+
+SIDE_BY_SIDE = "of each metric a column per selection of checkpoints, early stop beside no early stop"
+"""What that option does to tables."""
 
 EXAMPLES = """\
   avbench run --method jsa --split demo
@@ -49,6 +53,7 @@ EXAMPLES = """\
   avbench run --method ezvsl --split demo --refine ogl --set ogl.weights=resnet18-f37072fd.pth
   avbench run --method disc,square,whole --split vggss --metadata DIR
   avbench run --method jsa --split vggss --metadata DIR --data ROOT --checkpoint jsa.pth --out table.md
+  avbench run --method jsa --split vggss --data ROOT --checkpoint TRAINED/ --selection last,oracle --side-by-side
   avbench run --method path/to/file.py:Name --split my.yaml --checkpoint mine/ --set tau=0.05
 """
 
@@ -62,14 +67,14 @@ def main(given: Sequence[str]) -> int:
         found = _gathered(outcomes)
         records += found
         if not options.json:
-            _show(found, outcomes[0] if options.pictures else None)
+            _show(found, outcomes[0] if options.pictures else None, side_by_side=options.side_by_side)
         for line in of_checkpoints(found, outcomes[0].jobs[0].split, optional_path(options.metadata)):
             log(f"leakage: {line}")
     if options.json:
         json.dump([record.as_json() for record in records], sys.stdout, indent=1, allow_nan=False)
         print()
     if options.out:
-        _write_table(records, Path(options.out))
+        _write_table(records, Path(options.out), side_by_side=options.side_by_side)
     return 0
 
 
@@ -132,6 +137,12 @@ def _add_inputs(parser: ArgumentParser) -> None:
     )
     what.add_argument("--controls", type=bool, default=True, help="add the control rows to the table (default: true)")
     add_weights(parser)
+    what.add_argument(
+        "--selection",
+        type=str,
+        default=None,
+        help=f"of the training folders that --checkpoint names, those chosen by: one or more of {', '.join(FOLDERS)}",
+    )
     add_places(parser)
 
 
@@ -160,6 +171,7 @@ def _add_measures(parser: ArgumentParser) -> None:
     output.add_argument(
         "--out", type=str, default=None, metavar="FILE", help="also write the table as .md, .csv or .tex"
     )
+    output.add_argument("--side-by-side", action="store_true", help=SIDE_BY_SIDE)
     output.add_argument("--pictures", type=bool, default=True, help="draw the picture grid (default: true)")
     output.add_argument(
         "--runs", type=str, default="runs", metavar="DIR", help="folder of predictions, records and pictures"
@@ -238,7 +250,12 @@ def _requests(options: Namespace, split: str) -> list[MethodRequest]:
     implied = ["ogl"] if "ogl" in refinements(options.refine) and "ogl" not in methods else []
     checkpoints = per_method(options.checkpoint, methods, "--checkpoint", implied=implied)
     overrides = settings_of(options.set, methods, implied=implied)
-    requests = [request_for(name, _checkpoint(name, checkpoints[name]), overrides[name]) for name in methods]
+    rules = [] if options.selection is None else rules_named(names(options.selection, "selection"))
+    requests = [
+        request_for(name, path, overrides[name])
+        for name in methods
+        for path in _selected(name, _checkpoint(name, checkpoints[name]), rules)
+    ]
     if options.controls:
         extra = CONTROLS + (DEMO_CONTROLS if _is_demo(split) else ())
         requests += [request_for(name, None, {}) for name in extra if name not in methods]
@@ -263,16 +280,30 @@ def _checkpoint(method: str, given: Sequence[str]) -> Path | None:
     return checkpoint_given(Path(given[0])) if given else None
 
 
+def _selected(method: str, training: Path | None, rules: Sequence[Selection]) -> Sequence[Path | None]:
+    """The checkpoints of a method: the one given, or those that ``rules`` chose, where there is one to choose."""
+    if not rules:
+        return [training]
+    if training is not None:
+        return checkpoints_of(training, rules)
+    if describe(find_method(method)).trainable:
+        raise UsageError(
+            f"--selection chooses among the checkpoints of a training, and {method} was given none: add --checkpoint "
+            f"{method}=DIR, the folder of its training"
+        )
+    return [None]
+
+
 def _check_names(requests: Sequence[MethodRequest]) -> None:
-    """A table with two rows of one name could not be read."""
-    origins: dict[str, str] = {}
-    for ref in (request.ref for request in requests):
-        if ref.name in origins:
+    """A table with two rows of one name could not be read, but for those that the selection of checkpoints parts."""
+    known: dict[str, MethodRequest] = {}
+    for request in requests:
+        ref, other = request.ref, known.setdefault(request.ref.name, request)
+        if other is not request and (other.ref != ref or other.checkpoint == request.checkpoint):
             raise UsageError(
-                f"two methods of this run are called {ref.name!r}, one {origins[ref.name]}, one {ref.origin}: rename "
+                f"two methods of this run are called {ref.name!r}, one {other.ref.origin}, one {ref.origin}: rename "
                 "yours where it is registered"
             )
-        origins[ref.name] = ref.origin
 
 
 def _is_demo(split: str) -> bool:
@@ -288,10 +319,13 @@ def _gathered(outcomes: Sequence[Outcome]) -> list[Record]:
     return sorted(found.values(), key=lambda record: record.method in controls)
 
 
-def _show(records: list[Record], drawn: Outcome | None) -> None:
-    from avbench.leaderboards.terminal import print_table
+def _show(records: list[Record], drawn: Outcome | None, *, side_by_side: bool) -> None:
+    from avbench.leaderboards.terminal import print_side_by_side, print_table
 
-    print_table(records)
+    if side_by_side:
+        print_side_by_side(records)
+    else:
+        print_table(records)
     log(f"records: {records[0].path.parent}")
     picture = drawn.picture() if drawn else None
     if picture:
@@ -303,9 +337,10 @@ def _check_out(out: str | None) -> None:
         raise UsageError(f"expected --out FILE ending in .md, .csv or .tex, got {out!r}")
 
 
-def _write_table(records: list[Record], path: Path) -> None:
-    from avbench.leaderboards.tables import table_text
+def _write_table(records: list[Record], path: Path, *, side_by_side: bool) -> None:
+    from avbench.leaderboards.tables import side_by_side_text, table_text
     from avbench.store import write_atomic
 
-    write_atomic(path, table_text(records, path.suffix.removeprefix(".")).encode())
+    form = path.suffix.removeprefix(".")
+    write_atomic(path, (side_by_side_text if side_by_side else table_text)(records, form).encode())
     log(f"table: {path}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from avbench.commands.running import refinements
+from avbench.commands.running import SIDE_BY_SIDE, refinements
 from avbench.commands.shared import bar, command_parser, log, names, parse
 from avbench.errors import UsageError
 from avbench.metrics.protocols import PROTOCOLS, get_protocol
@@ -35,9 +35,9 @@ def main(given: Sequence[str]) -> int:
         json.dump([record.as_json() for record in records], sys.stdout, indent=1, allow_nan=False)
         print()
     else:
-        _show(records, every=ALL in _protocols(options), detail=options.detail)
+        _show(records, options)
     if options.out:
-        _write(records, Path(options.out), detail=options.detail)
+        _write(records, Path(options.out), options)
     return 0
 
 
@@ -78,6 +78,7 @@ def _parser() -> ArgumentParser:
     )
     output = parser.add_argument_group("output")
     output.add_argument("--detail", action="store_true", help="show the metrics that tables leave out as well")
+    output.add_argument("--side-by-side", action="store_true", help=SIDE_BY_SIDE)
     output.add_argument("--json", action="store_true", help="print one JSON array on stdout and nothing else there")
     output.add_argument(
         "--out", type=str, default=None, metavar="FILE", help="also write the tables as .md, .csv or .tex"
@@ -97,15 +98,17 @@ def _named(text: str | None, kind: str) -> tuple[str, ...]:
     return () if text is None else tuple(names(text, kind))
 
 
-def _show(records: Sequence[Record], *, every: bool, detail: bool) -> None:
+def _show(records: Sequence[Record], options: Namespace) -> None:
     """A table per protocol; where all were asked for, the one that ranks and those against other truths, then how the
     ranks move."""
     from avbench.leaderboards.contestants import told_apart
     from avbench.leaderboards.sensitivity_text import print_sensitivity
-    from avbench.leaderboards.terminal import print_table
+    from avbench.leaderboards.terminal import print_side_by_side, print_table
 
     records, _ = told_apart(records)
-    print_table([record for record in records if not every or _is_shown(record)], detail=detail)
+    every = ALL in _protocols(options)
+    printed = print_side_by_side if options.side_by_side else print_table
+    printed([record for record in records if not every or _is_shown(record)], detail=options.detail)
     print_sensitivity(records)
     if every:
         log("tables of the other protocols: --protocol NAME, or all of them with --out FILE")
@@ -122,15 +125,15 @@ def _check_out(out: str | None) -> None:
         raise UsageError(f"expected --out FILE ending in .md, .csv or .tex, got {out!r}")
 
 
-def _write(records: Sequence[Record], path: Path, *, detail: bool) -> None:
+def _write(records: Sequence[Record], path: Path, options: Namespace) -> None:
     from avbench.leaderboards.contestants import told_apart
     from avbench.leaderboards.sensitivity_text import sensitivity_text
-    from avbench.leaderboards.tables import table_text
+    from avbench.leaderboards.tables import side_by_side_text, table_text
     from avbench.store import write_atomic
 
     records, _ = told_apart(records)
     form = path.suffix.removeprefix(".")
-    text = table_text(records, form, detail=detail)
+    text = (side_by_side_text if options.side_by_side else table_text)(records, form, detail=options.detail)
     if form != "csv":
         text = f"{text}\n{sensitivity_text(records, form)}"
     write_atomic(path, text.encode())

@@ -1,0 +1,78 @@
+"""Selections in tables and rankings: which are told, what must be known of them, which may be ranked together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from avbench.errors import UsageError
+from avbench.records import SELECTIONS, Record, Selection
+
+RANKED: tuple[Selection, ...] = ("last", "validation", "unknown", "oracle")
+"""Those with a ranking of their own; unless one is asked for, the first that is there is ranked."""
+
+TITLES: dict[Selection, str] = {
+    "last": "checkpoints of the last epoch",
+    "validation": "checkpoints best on a validation list",
+    "unknown": "checkpoints that do not say how they were chosen",
+    "oracle": "checkpoints best on a test set (oracle)",
+}
+
+CAUTIONS: dict[Selection, str] = {
+    "oracle": "oracle: chosen on the test set: not comparable, not ranked.",
+    "unknown": "unknown: the checkpoint does not say how it was chosen, which may have been on the test set.",
+}
+"""What stands under a table with such rows."""
+
+
+def selections_of(records: Sequence[Record]) -> tuple[Selection, ...]:
+    """Those that the records tell but ``none``, which goes with every other, in a fixed order."""
+    there = {record.selection for record in records}
+    return tuple(selection for selection in SELECTIONS if selection in there and selection != "none")
+
+
+def tells_selection(records: Sequence[Record]) -> bool:
+    """Whether a table of the records must tell the selection of each: they differ, or one is worth a caution."""
+    there = selections_of(records)
+    return len(there) > 1 or any(selection in CAUTIONS for selection in there)
+
+
+def cautions(records: Sequence[Record]) -> list[str]:
+    """What must be known of the selections of the records, one line each."""
+    there = selections_of(records)
+    return [caution for selection, caution in CAUTIONS.items() if selection in there]
+
+
+def of_selection(records: Sequence[Record], selections: Sequence[Selection]) -> list[Record]:
+    """The records of these selections, and those of what was never trained, which goes with every selection."""
+    return [record for record in records if record.selection in {*selections, "none"}]
+
+
+def ranked_selections(records: Sequence[Record], asked: Sequence[Selection] = ()) -> tuple[Selection, ...]:
+    """The selections whose records are ranked with each other: one, or ``unknown`` beside ``last`` or ``validation``.
+
+    Args:
+        records: All that there are.
+        asked: What is wanted; empty for the first of :data:`RANKED` that is there.
+
+    Raises:
+        UsageError: for selections that are never ranked together, or that no record has.
+    """
+    there = selections_of(records)
+    told = {*asked} - {"unknown"}
+    if len(told) > 1 or ("oracle" in told and len(asked) > 1):
+        raise UsageError(
+            f"the selections {' and '.join(asked)} are never ranked together, since checkpoints chosen on other data "
+            "are no match: choose one, or unknown beside last or validation"
+        )
+    for selection in asked:
+        if selection not in there:
+            raise UsageError(
+                f"no row has the selection {selection}: choose from {', '.join(there) or 'rows of trained methods'}"
+            )
+    return tuple(asked) or tuple(selection for selection in RANKED if selection in there)[:1]
+
+
+def marked(record: Record) -> Record:
+    """The record with its selection behind the method's name."""
+    return replace(record, method=f"{record.method}@{record.selection}")
