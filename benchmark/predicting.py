@@ -16,7 +16,9 @@ from torch import Tensor
 from avbench.augment import normalise
 from avbench.building import place_of
 from avbench.data.loader import LoaderOptions, RawBatch, iterate_batches
+from avbench.data.sharding import ALONE, Shard
 from avbench.errors import AvbenchError, UsageError, unknown_name
+from avbench.locking import locked
 from avbench.parts import Part, missing_parts, write_part
 from avbench.request import PART, Job, Settings, require_image_query
 from avbench.store import read_json, write_json
@@ -54,8 +56,12 @@ def resolve_device(text: str) -> torch.device:
     return device
 
 
-def predict(jobs: Sequence[Job], methods: Sequence[Any], advance: Advance = lambda samples: None) -> None:
+def predict(
+    jobs: Sequence[Job], methods: Sequence[Any], advance: Advance = lambda samples: None, *, shard: Shard = ALONE
+) -> None:
     """Write the part files that ``jobs`` lack, in one pass over the samples that any of them lacks.
+
+    Several processes share the work by parts, so that each part is the same whatever their number.
 
     The jobs share split, settings and coverage. Interrupted at any point, the parts written so far stay valid, and a
     second call writes only the rest.
@@ -64,14 +70,19 @@ def predict(jobs: Sequence[Job], methods: Sequence[Any], advance: Advance = lamb
         jobs: What to predict; each has its own folder of part files.
         methods: The networks, in eval mode and on the device, one per job.
         advance: Called with the number of samples that a batch finished.
+        shard: Which part of the missing parts is this process's; all of them must begin before any has ended.
 
     Raises:
         AvbenchError: if a sample cannot be decoded; the parts before it are kept.
     """
     samples = len(jobs[0].split.samples)
     workers = [_Worker(j, m, set(missing_parts(j.folder, samples))) for j, m in zip(jobs, methods, strict=True)]
+    numbers = shard.of(sorted(set().union(*(worker.missing for worker in workers))))
+    for worker in workers:
+        worker.missing.intersection_update(numbers)
     workers = [worker for worker in workers if worker.missing]
-    numbers = sorted(set().union(*(worker.missing for worker in workers)))
+    if not workers:
+        return
     indices = [i for n in numbers for i in range(n * PART, min((n + 1) * PART, samples))]
     started = time.perf_counter()
     for raw in _batches(workers, indices):
@@ -219,7 +230,8 @@ def _finish(worker: _Worker, number: int) -> None:
     ids = [i for row in worker.rows for i in row.ids]
     write_part(worker.job.folder, number, Part(ids, tensors, _range_of(worker)))
     path = worker.job.folder / TIMING
-    timing = read_json(path) if path.exists() else {}
-    write_json(path, {**timing, str(number): round(worker.seconds, 4)})
+    with locked(path):
+        timing = read_json(path) if path.exists() else {}
+        write_json(path, {**timing, str(number): round(worker.seconds, 4)})
     worker.missing.discard(number)
     worker.rows, worker.seconds = [], 0.0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from avbench.errors import UsageError, unknown_name
@@ -13,8 +15,16 @@ Augmentation = Literal["flip", "blur", "jitter", "grayscale", "masks", "masks_fi
 """Of images, but for masks, which are for spectrograms: ``masks`` as the official code draws them, ``masks_fixed``
 each from its own axis. Cropping belongs to ``images``."""
 
-LEAST = {"epochs": 0, "batch_size": 1, "weight_decay": 0, "seed": 0}
-"""Smallest value allowed, by key; ``lr`` must be above 0."""
+LEAST = {
+    "epochs": 0,
+    "batch_size": 1,
+    "weight_decay": 0,
+    "seed": 0,
+    "accumulate": 1,
+    "warmup_epochs": 0,
+    "ema": 0,
+}
+"""Smallest value allowed, by key; ``lr`` must be above 0, ``ema`` below 1."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,8 @@ class Recipe:
     optimizer: Literal["adam", "adamw"]
     lr: float
     weight_decay: float
-    schedule: Literal["constant", "one-cycle"]
+    schedule: Literal["constant", "one-cycle", "cosine", "step"]
+    """See :func:`avbench.training.learning_rate_factor`."""
     images: Literal["squash", "crop"]
     """``squash`` to 224 x 224 (decoded once), or shorter side 246 and a random crop (decoded each epoch)."""
     augment: tuple[Augmentation, ...]
@@ -46,6 +57,19 @@ class Recipe:
     vectors, or a table of ``avbench neighbours``."""
     audio_neighbours: str = ""
     """The same for sounds."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """``bf16`` and ``fp16`` compute under autocast, with weights in 32 bits; ``fp16`` scales the loss."""
+    accumulate: int = 1
+    """Parts in which a batch passes the network one after the other. The loss is that of the whole batch (its
+    negatives too), at the price of a second forward pass; batch norms see a part at a time."""
+    negatives: Literal["gathered", "per-device"] = "gathered"
+    """Of several devices: whether a loss contrasts the samples of all, or each device its own (official EZ-VSL)."""
+    batch_norm: Literal["per-device", "synchronised"] = "per-device"
+    """Of several devices: whose statistics a batch norm takes."""
+    warmup_epochs: float = 0.0
+    """Epochs over which the rate rises linearly, before the schedule begins."""
+    ema: float = 0.0
+    """Above 0, weights that follow the trained ones with this momentum after each step are kept beside them."""
 
     @property
     def neighbours(self) -> dict[str, str]:
@@ -54,7 +78,7 @@ class Recipe:
         return {modality: name for modality, name in named.items() if name}
 
 
-OPTIONAL = frozenset({"seed", "image_neighbours", "audio_neighbours"})
+OPTIONAL = frozenset(f.name for f in fields(Recipe) if f.default is not MISSING) - {"method_values"}
 """Values that a file may leave out."""
 
 
@@ -100,6 +124,64 @@ def load_recipe(method: str, text: str) -> Recipe:
     return _parse(*find(text if whole else f"{method}-{text}"), method)
 
 
+def changed(recipe: Recipe, given: Sequence[str]) -> Recipe:
+    """``recipe`` with ``KEY=VALUE`` items in the place of its own values; lists are written with commas.
+
+    Raises:
+        UsageError: for an unknown key, or a value that a recipe file could not hold either.
+    """
+    found: dict[str, Any] = {}
+    for item in given:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise UsageError(f"expected a value of the recipe as KEY=VALUE, got {item!r}")
+        known = _values() - {"split", "selection", "summary"}
+        if key not in known:
+            raise unknown_name("recipe value", key, known, f"of {', '.join(sorted(known))} the list")
+        found[key] = _checked(recipe.name, key, _from_text(text, get_type_hints(Recipe)[key]))
+    return _whole(replace(recipe, **found))
+
+
+def _from_text(text: str, hint: Any) -> Any:
+    """``text`` as a recipe file would have it; what is no number where one is wanted stays a text."""
+    if get_origin(hint) is tuple:
+        return [part for part in text.split(",") if part]
+    for kind in (int, float):
+        if hint in {int, float} and (hint, kind) != (int, float):
+            with suppress(ValueError):
+                return kind(text)
+    return text
+
+
+def _values() -> set[str]:
+    """What stands in the table ``values`` of a recipe, or above it."""
+    return {f.name for f in fields(Recipe)} - {"name", "method", "method_values"}
+
+
+def _whole(recipe: Recipe) -> Recipe:
+    """``recipe``, if its values go together.
+
+    Raises:
+        UsageError: if they do not.
+    """
+    name = recipe.name
+    if {"masks", "masks_fixed"} <= set(recipe.augment):
+        raise UsageError(f"the recipe {name} draws masks twice: keep masks or masks_fixed under augment")
+    if recipe.ema >= 1:
+        raise UsageError(f"the recipe {name} expects ema below 1, got {recipe.ema}: weights would never move")
+    if recipe.warmup_epochs and recipe.warmup_epochs >= recipe.epochs > 0:
+        raise UsageError(
+            f"the recipe {name} warms up for {recipe.warmup_epochs:g} of its {recipe.epochs} epochs: lower "
+            "warmup_epochs"
+        )
+    if recipe.accumulate > recipe.batch_size:
+        raise UsageError(
+            f"the recipe {name} expects parts of at least one sample, got accumulate = {recipe.accumulate} for batches "
+            f"of {recipe.batch_size}: lower accumulate"
+        )
+    return recipe
+
+
 def _parse(name: str, content: dict[str, Any], method: Any) -> Recipe:
     owner = content.get("method")
     if not isinstance(owner, str):
@@ -108,7 +190,7 @@ def _parse(name: str, content: dict[str, Any], method: Any) -> Recipe:
         raise UsageError(f"the recipe {name} is for {owner!r}, not for {method!r}: name one of {method}'s")
     plain = {key: value for key, value in content.items() if key not in {*PARTS, "method"}}
     found = {**plain, **used(name, content, "values")}
-    known = {f.name for f in fields(Recipe)} - {"name", "method", "method_values"}
+    known = _values()
     for key in found:
         if key not in known:
             raise unknown_name(
@@ -118,9 +200,7 @@ def _parse(name: str, content: dict[str, Any], method: Any) -> Recipe:
     if missing:
         raise UsageError(f"the recipe {name} lacks {', '.join(sorted(missing))}: see avbench/recipes for whole ones")
     checked = {key: _checked(name, key, value) for key, value in found.items()}
-    if {"masks", "masks_fixed"} <= set(checked["augment"]):
-        raise UsageError(f"the recipe {name} draws masks twice: keep masks or masks_fixed under augment")
-    return Recipe(name=name, method=method, method_values=used(name, content, "method_values"), **checked)
+    return _whole(Recipe(name=name, method=method, method_values=used(name, content, "method_values"), **checked))
 
 
 def _checked(name: str, key: str, value: Any) -> Any:

@@ -17,7 +17,7 @@ from avbench.sources import source_fingerprint
 from avbench.store import code_fingerprint, hash_json, home
 
 TRAINING = (
-    *("training.py", "preparing.py", "neighbours.py", "encoders.py", "augment.py", "frontends.py", "types.py"),
+    *("training", "preparing.py", "neighbours.py", "encoders.py", "augment.py", "frontends.py", "types.py"),
     *("building.py", "checkpoints.py", "official_files.py", "nets", "metrics/ground_truth.py", "weights.py"),
     *(*DECODING, "data/broken.py", "data/sharding.py", "data/training_set.py"),
     *(

@@ -224,7 +224,7 @@ def iterate_training(
     start: int = 0,
     workers: int = 0,
     device: torch.device | str = "cpu",
-) -> Iterator[RawBatch]:
+) -> Generator[RawBatch, None, None]:
     """One epoch of shuffled batches, the remainder dropped; this process's part of each, of ``options.shard``.
 
     Order and chances depend on seed and epoch alone, so that batch ``k`` is the same, bit for bit, whatever the

@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file, save
 
 import avbench
-from avbench import training as training_module
 from avbench.cli import main
 from avbench.data.splits import load_split
 from avbench.errors import AvbenchError, UsageError
 from avbench.locking import locked
+from avbench.monitoring import Unwatched
 from avbench.recipe import load_recipe, recipe_names
 from avbench.registry import find_method, load_class, make_config
 from avbench.trained import checkpoint_folder
@@ -61,19 +61,33 @@ class StopError(Exception):
     """What ends a training in these tests."""
 
 
+class Watcher(Unwatched):
+    """Calls ``told`` with the row of each step."""
+
+    def __init__(self, told):
+        self.told = told
+
+    def step(self, row, pairs, waited):
+        self.told(row)
+
+
+def watch(told):
+    return lambda steps, done: Watcher(told)
+
+
 def stop_at(step):
-    def advance(row):
+    def told(row):
         if row["step"] == step:
             raise StopError
 
-    return advance
+    return watch(told)
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(training, tmp_path):
     whole = train(replace(training, out=tmp_path / "whole"))
     with pytest.raises(StopError):
-        train(training, advance=stop_at(4))
-    assert [path.name for path in training.out.glob("epoch-*")] == ["epoch-0001"]
+        train(training, watch=stop_at(4))
+    assert [path.name for path in training.out.glob("state-*")] == ["state-000000002"]
     train(training, resume=True)
     assert torch.equal(weights(training.out)["weight"], weights(whole)["weight"])
     assert (training.out / "log.jsonl").read_text() == (whole / "log.jsonl").read_text()
@@ -81,14 +95,14 @@ def test_an_interrupted_training_ends_with_the_same_weights(training, tmp_path):
 
 def test_an_unfinished_training_is_not_overwritten(training):
     with pytest.raises(StopError):
-        train(training, advance=stop_at(4))
+        train(training, watch=stop_at(4))
     with pytest.raises(UsageError, match=r"holds an unfinished training: add --resume"):
         train(training)
 
 
 def test_another_recipe_does_not_go_on_with_it(training):
     with pytest.raises(StopError):
-        train(training, advance=stop_at(4))
+        train(training, watch=stop_at(4))
     other = replace(training, recipe=replace(training.recipe, epochs=5))
     with pytest.raises(UsageError, match=r"holds a training of another method, recipe, split or setting"):
         train(other, resume=True)
@@ -96,7 +110,7 @@ def test_another_recipe_does_not_go_on_with_it(training):
 
 def test_another_setting_does_not_go_on_with_it(training):
     with pytest.raises(StopError):
-        train(training, advance=stop_at(4))
+        train(training, watch=stop_at(4))
     with pytest.raises(UsageError, match=r"holds a training of another method, recipe, split or setting"):
         train(replace(training, overrides={"gain": 2.0}), resume=True)
 
@@ -138,8 +152,8 @@ def test_a_control_has_no_recipe(capsys, tiny_set, tmp_path, option):
 def unfinished(training):
     """The state that an interruption leaves."""
     with pytest.raises(StopError):
-        train(training, advance=stop_at(4))
-    return training.out / "epoch-0001"
+        train(training, watch=stop_at(4))
+    return training.out / "state-000000002"
 
 
 @pytest.mark.parametrize("finished", [True, False])
@@ -170,12 +184,14 @@ def test_files_that_settings_name_count_by_their_contents(training, store, tmp_p
     assert len(folders) == 2
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "optimizer.json"])
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "position.json", "random.safetensors"])
 @pytest.mark.parametrize("content", [b"junk", b"[]", save({"a": torch.ones(1)})], ids=["junk", "json", "other"])
 def test_a_damaged_state_is_named(training, file, content):
     state = unfinished(training)
     (state / file).write_bytes(content)
-    with pytest.raises(AvbenchError, match=r"expected in .*epoch-0001 the state to go on from, .*: delete that folder"):
+    with pytest.raises(
+        AvbenchError, match=r"expected in .*state-000000002 the state to go on from, .*: delete that folder"
+    ):
         train(training, resume=True)
 
 
@@ -265,7 +281,7 @@ def test_the_one_cycle_rises_and_falls():
 
 def test_a_step_uses_the_rate_of_the_schedule(training):
     rates = []
-    train(training, advance=lambda row: rates.append(row["lr"]))
+    train(training, watch=watch(lambda row: rates.append(row["lr"])))
     expected = [training.recipe.lr * learning_rate_factor("one-cycle", step, 6) for step in range(6)]
     assert rates == expected
 
@@ -364,8 +380,8 @@ def test_the_demo_trains_first_and_finds_it_again(capsys, trainable_plugin, larg
     """The demo world is stood in for by a small set, so that the route is tested in seconds."""
     monkeypatch.setattr("avbench.trained.training_split_of", lambda split: str(larger_set))
     trained = []
-    fit = training_module.train
-    monkeypatch.setattr(training_module, "train", lambda *a, **k: trained.append(1) or fit(*a, **k))
+    fit = avbench.training.train
+    monkeypatch.setattr(avbench.training, "train", lambda *a, **k: trained.append(1) or fit(*a, **k))
     recipe = replace(load_recipe("any", "demo"), epochs=1)
     monkeypatch.setattr("avbench.trained.demo_recipe", lambda name: replace(recipe, method=name))
     command = [
