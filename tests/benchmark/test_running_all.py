@@ -8,7 +8,7 @@ from avbench.cli import main
 from avbench.commands import running
 from avbench.data import loader
 
-SIX = ["alignment", "ezvsl", "fnac", "jsa", "lvs", "slavc"]
+SEVEN = ["alignment", "attention10k", "ezvsl", "fnac", "jsa", "lvs", "slavc"]
 
 
 @pytest.fixture
@@ -31,22 +31,22 @@ def decoded(monkeypatch):
 
 
 def test_all_methods_of_a_run_share_one_decode_pass(capsys, tiny_set, tmp_path, untrained, decoded):
-    slim = [f"--set={name}.width=0.0625" for name in SIX]
+    slim = [f"--set={name}.width=0.0625" for name in SEVEN]
     code = main(
         ["run", "--method=all", f"--split={tiny_set}", "--controls=false", "--json", f"--runs={tmp_path}", *slim]
     )
     assert code == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["method"] for row in rows] == SIX
+    assert [row["method"] for row in rows] == SEVEN
     assert len(decoded) == len(set(decoded)) == rows[0]["n_scored"]
 
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("all", SIX),
-        ("jsa,all", ["jsa", "alignment", "ezvsl", "fnac", "lvs", "slavc"]),
-        ("all,ogl", [*SIX, "ogl"]),
+        ("all", SEVEN),
+        ("jsa,all", ["jsa", "alignment", "attention10k", "ezvsl", "fnac", "lvs", "slavc"]),
+        ("all,ogl", [*SEVEN, "ogl"]),
         ("lvs,disc", ["lvs", "disc"]),
     ],
 )

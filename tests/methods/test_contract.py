@@ -10,6 +10,7 @@ OPTIONAL = {"forward", "score range", "embeddings", "similarity", "device"}
 """Checks of what a trainable method may lack; ``device`` is skipped where there is no GPU."""
 
 FULL_SIZE = {
+    "attention10k": 23_397_376,
     "ezvsl": 22_872_064,
     "fnac": 22_872_064,
     "slavc": 46_794_752,
@@ -35,7 +36,9 @@ def test_contract(name, check):
 
 
 def test_there_are_trainable_methods():
-    assert {"ezvsl", "jsa", "slavc", "fnac", "lvs", "alignment"} <= {name for name in method_names() if trained(name)}
+    assert {"attention10k", "ezvsl", "jsa", "slavc", "fnac", "lvs", "alignment"} <= {
+        name for name in method_names() if trained(name)
+    }
 
 
 @pytest.mark.parametrize("name", sorted(FULL_SIZE))
