@@ -16,6 +16,7 @@ examples:
   avbench list protocols --show jsa     every step of it, and where it comes from
   avbench list metrics --show auc       the definition: operators, ties, empty input, source
   avbench list recipes --show ezvsl-vggsound-10k     each value: the paper, the official code, what is used
+  avbench list sweeps
 """
 
 
@@ -162,6 +163,13 @@ def _recipes() -> list[tuple[str, ...]]:
     return recipe_summaries()
 
 
+def _sweeps() -> list[tuple[str, ...]]:
+    from avbench.sweeping.files import load_sweep, sweep_names
+
+    found = [load_sweep(name) for name in sweep_names()]
+    return [(sweep.name, f"{len(sweep.rows)} rows", sweep.title) for sweep in found]
+
+
 LISTS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
     "methods": _methods,
     "splits": _splits,
@@ -169,4 +177,5 @@ LISTS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
     "metrics": _metrics,
     "controls": _controls,
     "recipes": _recipes,
+    "sweeps": _sweeps,
 }
