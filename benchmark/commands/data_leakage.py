@@ -13,7 +13,7 @@ from jsonargparse import Namespace
 
 from avbench.commands.shared import log, names, optional_path
 from avbench.data.leakage import Kind, Overlap, TrainingClips, kind_of, overlap
-from avbench.data.splits import Split, load_split, split_names, split_summary
+from avbench.data.splits import DEMO_SOURCE, Split, load_split, split_names, split_summary
 from avbench.errors import AvbenchError, UsageError
 from avbench.records import Record
 from avbench.store import code_fingerprint, hash_json, home, read_json, write_json
@@ -57,9 +57,17 @@ def _tell_apart(tests: Sequence[Split], found: Sequence[Overlap]) -> None:
 
 
 def leaks_of(split: Split, options: Namespace) -> list[Overlap]:
-    """What ``split`` shares with the training lists that are named, else with all at hand whose names mean the same."""
-    if split.purpose == "train":
+    """What ``split`` shares with the training lists that are named, else with all at hand whose names mean the same.
+
+    A list to validate on stands in the place of a training list, before the test splits at hand.
+    """
+    if split.purpose == "train" or split.source == DEMO_SOURCE:
         return []
+    if split.purpose == "validation" and options.train is None:
+        clips = TrainingClips(split)
+        return [
+            clips.overlap(test) for test in _loaded(_built_in("test"), options, needed=False) if clips.comparable(test)
+        ]
     kind = kind_of(split)
     related = [name for name in _built_in("train") if LISTS_NAME.get(split_summary(name).family) == kind]
     trains = map(TrainingClips, _loaded(_asked(options.train) or related, options, needed=options.train is not None))

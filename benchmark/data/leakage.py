@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from avbench.data.names import wanted_key
-from avbench.data.splits import Sample, Split
+from avbench.data.splits import Purpose, Sample, Split
 
 Kind = Literal["youtube", "flickr", "own"]
 """What the names of a split are: with a YouTube id in front, numbers of Flickr, or the split's own."""
@@ -39,6 +39,7 @@ class Overlap:
         videos: ids of the test samples cut from a video of which the training list holds a clip, the same or another.
         test_videos: distinct videos of the test split.
         shared_videos: how many of them the training list has clips of.
+        purpose: of the list in the place of the training list, which may be one to validate on.
     """
 
     train: str
@@ -51,15 +52,15 @@ class Overlap:
     videos: tuple[str, ...]
     test_videos: int
     shared_videos: int
+    purpose: Purpose = "train"
 
     @property
     def told(self) -> str:
         """One sentence for people."""
         other = len(self.videos) - len(self.ids)
         more = f", and {other:,} more {'is' if other == 1 else 'are'} cut from its videos" if other else ""
-        return (
-            f"{len(self.ids):,} of {self.n_test:,} samples of {self.test} are in the training list {self.train}{more}"
-        )
+        kind = "validation" if self.purpose == "validation" else "training"
+        return f"{len(self.ids):,} of {self.n_test:,} samples of {self.test} are in the {kind} list {self.train}{more}"
 
 
 def clip_of(name: str) -> str:
@@ -84,7 +85,7 @@ class TrainingClips:
 
     def __init__(self, split: Split) -> None:
         """Read the names of ``split``; no media are looked at."""
-        self.name, self.n, self.kind = split.name, len(split.samples), kind_of(split)
+        self.name, self.n, self.kind, self.purpose = split.name, len(split.samples), kind_of(split), split.purpose
         self.clips = {clip_of(name) for sample in split.samples for name in _names(sample)}
         self.videos = {video_of(clip) for clip in self.clips}
 
@@ -106,6 +107,7 @@ class TrainingClips:
             videos=tuple(s.id for s in test.samples if not self.videos.isdisjoint(map(video_of, _names(s)))),
             test_videos=len(tested),
             shared_videos=len(tested & self.videos),
+            purpose=self.purpose,
         )
 
 

@@ -20,6 +20,7 @@ from avbench.truth import box_counts
 
 REAL = [name for name in split_names() if split_summary(name).kind != "demo" and name != "vggsound-full"]
 TRAIN = [name for name in REAL if split_summary(name).purpose == "train"]
+VALIDATION = [name for name in REAL if split_summary(name).purpose == "validation"]
 
 COUNTS = {
     "vggss": 5158,
@@ -56,6 +57,13 @@ COUNTS = {
     "flickr-10k": 10_000,
     "flickr-144k": 144_000,
     "flickr-supervised": 4750,
+    "vggsound-10k-val": 500,
+    "vggsound-144k-val": 1000,
+    "vggsound-heard-val": 1000,
+    "vggsound-ssltie-heard-val": 1000,
+    "flickr-10k-val": 500,
+    "flickr-144k-val": 1000,
+    "flickr-supervised-val": 500,
 }
 
 SIZES = {
@@ -290,12 +298,12 @@ def test_music_read_as_corners_has_boxes_without_area(get) -> None:
     assert sum(y1 <= y0 for _, y0, _, y1 in only) == 899
 
 
-@pytest.mark.parametrize("name", TRAIN)
-def test_training_lists_carry_no_truth(get, name: str) -> None:
+@pytest.mark.parametrize("name", [*TRAIN, *VALIDATION])
+def test_training_and_validation_lists_carry_no_truth(get, name: str) -> None:
     samples = get(name).samples
     assert all(s.sounding and s.boxes == () and s.label is None and s.mask is None for s in samples)
     assert all(s.names.image == s.names.audio == s.id for s in samples)
-    assert {s.consensus for s in samples} == {name == "flickr-supervised"}
+    assert {s.consensus for s in samples} == {name.startswith("flickr-supervised")}
 
 
 def test_training_lists_as_the_official_files_have_them(shared: Path, get) -> None:
