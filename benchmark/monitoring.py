@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol
 
 from avbench.errors import AvbenchError
 from avbench.opening import silent
@@ -176,7 +176,6 @@ class TrainingMonitor:
         if self._step > self._speeds.step:
             self._keep(self._figures())
         self._each(lambda tracker: tracker.close())
-        self._speeds.close()
 
     def _figures(self) -> Figures:
         pace = self._pace
@@ -266,7 +265,7 @@ class _Memory:
 
 
 class SpeedLog:
-    """The rows of :data:`SPEED`, each written whole or not at all, at once.
+    """The rows of :data:`SPEED`.
 
     Attributes:
         step: of the last row that counts, or where the training begins.
@@ -286,16 +285,13 @@ class SpeedLog:
             last = kept[-1][1]
             self.seconds = last["seconds"] * done / last["step"]
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = path.open("a", encoding="utf-8", buffering=1)
+        self._path = path
 
     def write(self, row: Mapping[str, float]) -> None:
-        """Append a row."""
-        self._file.write(json.dumps(row) + "\n")
+        """Append a row, which a process that is killed afterwards leaves behind."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
         self.step = int(row["step"])
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 def speed_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:

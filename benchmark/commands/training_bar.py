@@ -129,6 +129,7 @@ class _Moving:
     @contextmanager
     def beside(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
         task = self._other.add_task(title, total=total)
+        self._live.refresh()
         try:
             yield lambda done: self._other.advance(task, done)
         finally:
