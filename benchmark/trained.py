@@ -78,10 +78,11 @@ def checkpoint_folder(
     overrides: dict[str, Any],
     *,
     neighbours: dict[str, str] | None = None,
+    judged: dict[str, Any] | None = None,
 ) -> Path:
     """Where the store keeps what this method, recipe, training split and settings give.
 
-    ``neighbours`` are those of :class:`avbench.training.Training`.
+    ``neighbours`` are those of :class:`avbench.training.Training`, ``judged`` what its ``judging`` says of itself.
     """
     sources = {**(recipe.neighbours if recipe else {}), **(neighbours or {})}
     key = hash_json(
@@ -94,6 +95,7 @@ def checkpoint_folder(
             "overrides": contents(overrides),
             "neighbours": contents(sources),
             "code": code_fingerprint(*TRAINING),
+            **({"judged": judged} if judged else {}),
         }
     )
     title = f"{ref.name}-{recipe.name.removeprefix(ref.name + '-')}" if recipe else ref.name

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from avbench.errors import UsageError
+from avbench.processes import leads
 from avbench.registry import method_names
 
 ALL = "all"
@@ -172,14 +173,15 @@ def check_least(option: str, value: int | None, least: int) -> None:
 
 
 def log(message: str) -> None:
-    """One line to the person at the terminal; results alone go to stdout."""
-    print(message, file=sys.stderr)
+    """One line to the person at the terminal, of several processes by the first; results alone go to stdout."""
+    if leads():
+        print(message, file=sys.stderr)
 
 
 @contextmanager
 def bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr; where that is no terminal, one line at the start instead."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=not leads())
     if not console.is_terminal:
         log(f"{title}: {total}")
     columns = (

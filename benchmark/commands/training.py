@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -16,32 +18,38 @@ from avbench.commands.shared import (
     command_parser,
     folder_path,
     log,
+    names,
     optional_path,
     parse,
     settings_of,
 )
+from avbench.data.splits import Split
 from avbench.errors import UsageError
 from avbench.opening import Places, open_split
-from avbench.recipe import Recipe, load_recipe
+from avbench.processes import leads
+from avbench.recipe import Recipe, changed, load_recipe
 from avbench.registry import MethodRef, describe, find_method
+from avbench.store import read_json
+from avbench.tracking import check_trackers
 from avbench.trained import checkpoint_folder, demo_recipe
 
 if TYPE_CHECKING:
+    from avbench.monitoring import Monitor
     from avbench.training import Training
 
 EXAMPLES = """\
   avbench train --method ezvsl --split demo-train
   avbench train --method ezvsl --split demo-train --recipe demo --resume
   avbench train --method jsa --split mine.yaml --recipe vggsound-144k --out checkpoints/jsa --set width=0.5
+  avbench train --method ezvsl --split demo-train --validate demo-val --oracle demo,demo-extended
+  torchrun --nproc-per-node 8 -m avbench train --method jsa --recipe vggsound-144k --split vggsound-144k --data ROOT
 """
 
 
 def main(given: Sequence[str]) -> int:
     """Run the subcommand; the exit code is 0."""
     options = parse(_parser(), given)
-    check_device(options.device)
-    for name in ("epochs", "seed", "workers"):
-        check_least(f"--{name}", options[name], 0)
+    _check(options)
     ref = find_method(options.method)
     info = describe(ref)
     if not info.trainable:
@@ -51,37 +59,95 @@ def main(given: Sequence[str]) -> int:
     overrides = settings_of(options.set, [ref.name])[ref.name]
     if info.control:
         _refuse_options(ref, options)
-    recipe = None if info.control else _recipe(ref, options)
-    neighbours = _neighbours(options.neighbours)
-    default = checkpoint_folder(ref, recipe, split, overrides, neighbours=neighbours)
-    out = default if options.out is None else folder_path(options.out)
-    from avbench.predicting import decoding_processes, resolve_device
-    from avbench.request import Settings
-    from avbench.training import Training, fit_prior
+        from avbench.training import fit_prior
 
-    if recipe is None:
-        log(f"checkpoint: {fit_prior(ref, split, out)}")
+        log(f"checkpoint: {fit_prior(ref, split, _out(options, checkpoint_folder(ref, None, split, overrides)))}")
         return 0
-    settings = Settings(device=options.device, workers=options.workers)
-    device, workers = resolve_device(options.device), decoding_processes(settings)
-    _train(Training(ref, recipe, split, out, overrides, device, workers, neighbours), resume=options.resume)
+    _train(_training(ref, split, overrides, places, options), options)
     return 0
 
 
-def _train(training: Training, *, resume: bool) -> None:
+def _check(options: Namespace) -> None:
+    """Refuse values that no training could have, before anything is read."""
+    check_device(options.device)
+    for name in ("epochs", "seed", "workers"):
+        check_least(f"--{name}", options[name], 0)
+    for option, least in (("every", 1), ("save_every", 0), ("keep", 1), ("keep_every", 0)):
+        check_least(f"--{option.replace('_', '-')}", options[option], least)
+
+
+def _out(options: Namespace, default: Path) -> Path:
+    return default if options.out is None else folder_path(options.out)
+
+
+def _training(ref: MethodRef, split: Split, overrides: dict[str, Any], places: Places, options: Namespace) -> Training:
+    from avbench.predicting import decoding_processes, resolve_device
+    from avbench.request import Settings
+    from avbench.training import Judging, Keeping, Training
+
+    recipe, neighbours = _recipe(ref, options), _neighbours(options.neighbours)
+    validation, split = _validation(split, places, options)
+    oracle = [open_split(name, places, bar) for name in names(options.oracle, "test list")] if options.oracle else []
+    judging = Judging(validation, tuple(oracle), options.every)
+    default = checkpoint_folder(ref, recipe, split, overrides, neighbours=neighbours, judged=judging.described())
+    settings = Settings(device=options.device, workers=options.workers)
+    return Training(
+        ref, recipe, split, _out(options, default), overrides, resolve_device(options.device),
+        workers=decoding_processes(settings), neighbours=neighbours, judging=judging,
+        keeping=Keeping(options.save_every, options.keep, options.keep_every), compiled=options.compile,
+    )  # fmt: skip
+
+
+def _validation(split: Split, places: Places, options: Namespace) -> tuple[Split | None, Split]:
+    """The list to validate on, and what is left to train on without it."""
+    if options.validate is None:
+        return None, split
+    from avbench.data.held_out import check_validation, without
+
+    held_out = open_split(options.validate, places, bar)
+    unknown = check_validation(held_out, metadata=places.metadata)
+    if unknown:
+        log(f"{held_out.name} was not compared with the test lists {', '.join(unknown)}: their files are not at hand")
+    left = without(split, held_out)
+    if left is not split:
+        log(f"{len(split.samples) - len(left.samples)} samples of {split.name} are held out for {held_out.name}")
+    return held_out, left
+
+
+def _train(training: Training, options: Namespace) -> None:
     from avbench.training import broken_samples, train
 
+    trackers = names(options.track, "tracker") if options.track else []
+    check_trackers(trackers)
     out = training.out
     if (out / CONFIG).exists():
         log(f"trained already: {train(training)}")
         return
-    train(training, resume=resume, progress=bar)
+    train(training, resume=options.resume, progress=bar, watch=partial(_watch, training, trackers))
+    if not leads():
+        return
     log(f"checkpoint: {out}")
     if broken := broken_samples(out):
         n = len(training.split.samples)
         log(f"{len(broken)} of {n} samples could not be decoded and were left out: {out / 'log.jsonl'} names them")
-    if training.recipe.epochs:
-        log(f"curve: {out / 'curve.png'}")
+    for rule in ("validation", "oracle"):
+        if (best := out / f"best-{rule}").exists():
+            log(f"{read_json(best / CONFIG)['meta']['selection']}: {best}")
+    for name in ("curve.png", "evaluations.png"):
+        if (out / name).exists():
+            log(f"curve: {out / name}")
+
+
+def _watch(training: Training, trackers: Sequence[str], steps: int, done: int) -> Monitor:
+    from avbench.commands.training_bar import TrainingBar
+    from avbench.monitoring import TrainingMonitor
+    from avbench.tracking import open_trackers
+
+    title = f"training {training.ref.name} on {training.split.name} ({training.recipe.epochs} epochs)"
+    opened = open_trackers(trackers, training.out, training.meta(training.recipe.epochs), done=done)
+    return TrainingMonitor(
+        training.out, steps=steps, done=done, device=training.device, trackers=opened, show=partial(TrainingBar, title)
+    )
 
 
 def _parser() -> ArgumentParser:
@@ -95,7 +161,40 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--epochs", type=int, default=None, help="instead of the recipe's; 0 keeps the initial weights")
     parser.add_argument("--seed", type=int, default=None, help="instead of the recipe's")
     parser.add_argument(
+        "--recipe-set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a value of the recipe, e.g. batch_size=64, precision=bf16, accumulate=4, negatives=per-device",
+    )
+    parser.add_argument(
+        "--validate",
+        type=str,
+        default=None,
+        metavar="LIST",
+        help="keep the best epoch on this list too, which is held out of training: vggsound-144k-val, demo-val, yours",
+    )
+    parser.add_argument(
+        "--oracle",
+        type=str,
+        default=None,
+        metavar="LIST[,LIST]",
+        help="test lists for curves; also keeps the best epoch on the first, which is chosen on the test",
+    )
+    parser.add_argument("--every", type=int, default=1, help="epochs from one evaluation to the next")
+    parser.add_argument(
         "--out", type=str, default=None, metavar="DIR", help="where the checkpoint goes (default: the store)"
+    )
+    parser.add_argument(
+        "--save-every", type=int, default=0, metavar="STEPS", help="states to resume from inside epochs; 0 for none"
+    )
+    parser.add_argument("--keep", type=int, default=1, help="states that stay while it trains, the newest ones")
+    parser.add_argument(
+        "--keep-every", type=int, default=0, metavar="EPOCHS", help="weights of each such epoch stay; 0 for none"
+    )
+    parser.add_argument("--compile", action="store_true", help="run the loss through torch.compile")
+    parser.add_argument(
+        "--track", type=str, default=None, metavar="NAME[,NAME]", help="tensorboard, wandb, beside log.jsonl"
     )
     parser.add_argument(
         "--neighbours", action="append", default=[], metavar="MODALITY=SOURCE",
@@ -122,7 +221,8 @@ def _neighbours(given: Sequence[str]) -> dict[str, str]:
 
 
 def _refuse_options(ref: MethodRef, options: Namespace) -> None:
-    given = [name for name in ("recipe", "epochs", "seed", "neighbours", "set") if options[name] not in (None, [])]
+    of_recipes = ("recipe", "epochs", "seed", "neighbours", "set", "recipe_set", "validate", "oracle", "track")
+    given = [name.replace("_", "-") for name in of_recipes if options[name] not in (None, [])]
     if given:
         raise UsageError(
             f"{ref.name} is fitted to annotations, without a recipe, epochs, chance or settings: leave --{given[0]} out"
@@ -133,4 +233,4 @@ def _recipe(ref: MethodRef, options: Namespace) -> Recipe:
     name = "demo" if options.recipe is None else options.recipe
     recipe = demo_recipe(ref.name) if name == "demo" else load_recipe(ref.name, name)
     changes = {key: value for key, value in (("epochs", options.epochs), ("seed", options.seed)) if value is not None}
-    return replace(recipe, **changes)
+    return changed(replace(recipe, **changes), options.recipe_set)

@@ -13,19 +13,12 @@ from lightning_fabric.plugins import MixedPrecision, Precision
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from avbench.data.sharding import ALONE, Shard
 from avbench.errors import UsageError
+from avbench.processes import is_launched, shard_of_process
 from avbench.types import Batch
 
 MIXED = {"bf16": "bf16-mixed", "fp16": "16-mixed"}
 """Fabric's names of the precisions that compute in 16 bits and keep weights in 32."""
-
-
-def shard_of_process() -> Shard:
-    """Which of the processes that torchrun started this is; alone without torchrun."""
-    if not dist.is_torchelastic_launched():
-        return ALONE
-    return Shard(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
 
 
 def device_of_process(device: torch.device) -> torch.device:
@@ -34,7 +27,7 @@ def device_of_process(device: torch.device) -> torch.device:
     Raises:
         UsageError: where more processes than GPUs were started on this machine.
     """
-    if device.type != "cuda" or not dist.is_torchelastic_launched():
+    if device.type != "cuda" or not is_launched():
         return device
     local, seen = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if local >= seen:

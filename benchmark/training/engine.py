@@ -20,13 +20,14 @@ from avbench.data.training_set import Neighbours, TrainingOptions, TrainingSet
 from avbench.encoders import Machine
 from avbench.errors import UsageError
 from avbench.locking import locked
-from avbench.monitoring import Monitor, Unwatched
+from avbench.monitoring import Monitor, TrainingMonitor, Unwatched
 from avbench.neighbours import find_neighbours
 from avbench.nets.batch_norm import synchronise_batch_norms
 from avbench.opening import Progress, silent
 from avbench.preparing import training_windows, views_of
+from avbench.processes import shard_of_process
 from avbench.registry import load_class, make_config
-from avbench.training.devices import Loss, device_of_process, open_fabric, shard_of_process, share_buffers
+from avbench.training.devices import Loss, device_of_process, open_fabric, share_buffers
 from avbench.training.judging import Judge, best_folder, check_lists, telling
 from avbench.training.loop import Loop
 from avbench.training.optimising import make_optimizer, steps_per_epoch, total_steps
@@ -212,7 +213,8 @@ class _Session:
 
     def _judge(self, parts: Parts, position: Position, monitor: Monitor) -> None:
         """Evaluate where it is due, and keep the checkpoints that are the best so far."""
-        judge = Judge(self.training, parts.method, self.shard)
+        beside = monitor.beside if isinstance(monitor, TrainingMonitor) else silent
+        judge = Judge(self.training, parts.method, self.shard, beside)
         if not judge.is_due(position.epoch):
             return
         seen: set[str] = set()

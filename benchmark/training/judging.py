@@ -17,7 +17,7 @@ from avbench.data.sharding import Shard
 from avbench.data.splits import Split
 from avbench.errors import AvbenchError
 from avbench.metrics.retrieval import recalls, retrieval_ranks
-from avbench.opening import silent
+from avbench.opening import Progress, silent
 from avbench.parts import read_parts
 from avbench.predicting import predict
 from avbench.records import read_record
@@ -44,11 +44,13 @@ class Judge:
         training: what is trained.
         method: the network, as it is at each call.
         shard: which of the processes this is; each predicts its parts, the first scores them.
+        progress: shows how far an evaluation is.
     """
 
     training: Training
     method: Any
     shard: Shard
+    progress: Progress = silent
 
     def is_due(self, epoch: int) -> bool:
         """Whether there is an evaluation after ``epoch`` epochs."""
@@ -70,7 +72,8 @@ class Judge:
     def _row(self, epoch: int, rule: Rule, split: Split) -> dict[str, Any]:
         job = self._job(epoch, split)
         self._meet()
-        predict([job], [self.method], shard=self.shard)
+        with self.progress(f"evaluating on {split.name}", len(split.samples)) as advance:
+            predict([job], [self.method], advance, shard=self.shard)
         self._meet()
         figures: dict[str, float] = {}
         if self.shard.rank == 0:
