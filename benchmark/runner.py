@@ -53,7 +53,10 @@ class Outcome:
             from avbench.gallery import draw_grid
 
             by_path = {record.path: record for record in self.records}
-            draw_grid(shown, [by_path[job.record_path("av", protocol)] for job in shown], out)
+            records = [by_path[job.record_path("av", protocol)] for job in shown]
+            told = len({record.method for record in records}) < len(records)
+            titled = [replace(one, method=f"{one.method}@{one.selection}") if told else one for one in records]
+            draw_grid(shown, titled, out)
         return out
 
 

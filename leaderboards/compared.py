@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from avbench.metrics.resampling import RESAMPLES
+from avbench.records import Selection
 
 LEVEL = 0.05
 """Methods are told apart at an adjusted p-value ``<=`` it."""
@@ -23,6 +24,7 @@ class Plan:
         resamples: of the bootstrap, and random sign patterns of the tests within classes and sizes.
         seed: of both.
         ranked: methods that are ranked even if they are controls.
+        selections: of checkpoints, those that are ranked with each other; empty for the first that is there.
     """
 
     metrics: tuple[str, ...] = ()
@@ -30,16 +32,19 @@ class Plan:
     resamples: int = RESAMPLES
     seed: int = 0
     ranked: tuple[str, ...] = ()
+    selections: tuple[Selection, ...] = ()
 
 
 @dataclass(frozen=True)
 class Entrant:
-    """A row: its title, whether it is a control and whether it is ranked, and where its record stands."""
+    """A row: its title, whether it is a control and whether it is ranked, where its record stands, and how its
+    checkpoint was chosen."""
 
     title: str
     control: bool
     ranked: bool
     record: str
+    selection: Selection
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,8 @@ class Comparison:
         n_positive: of the n, those with a sounding object.
         common: whether some row has further samples, which are left out.
         entrants: ranked ones first, by the first metric; then the others.
+        selections: of checkpoints, those that are ranked with each other; empty where none was trained.
+        left_out: title and selection of the rows that are not compared, being of another selection.
         parts: sizes in ascending order, then classes in alphabetical order; one that has no sample is absent.
     """
 
@@ -146,6 +153,8 @@ class Comparison:
     common: bool
     entrants: tuple[Entrant, ...]
     results: tuple[Result, ...]
+    selections: tuple[Selection, ...]
+    left_out: tuple[tuple[str, Selection], ...]
     parts: tuple[Part, ...]
     resamples: int
     seed: int

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from avbench.errors import UsageError, unknown_name
 from avbench.leaderboards.compared import LEVEL, Comparison, Entrant, Pair, Part, Plan, Result, Standing
-from avbench.leaderboards.contestants import Contestant, aligned, require_versions
+from avbench.leaderboards.contestants import Contestant, aligned, rankable, require_versions
 from avbench.leaderboards.measures import DETECTIONS, MEASURES, Rows, column_of, comparable, measured, sounding
 from avbench.leaderboards.parts import Portion, parts_of
 from avbench.leaderboards.rows import DETECTION
+from avbench.leaderboards.selections import ranked_selections
 from avbench.leaderboards.sensitivity import is_control
 from avbench.metrics.catalogue import METRICS
 from avbench.metrics.protocols import Protocol, get_protocol
@@ -81,7 +82,9 @@ class _Drawn(NamedTuple):
 def compare(contestants: Sequence[Contestant], plan: Plan) -> Comparison:
     """Compare rows on the same samples.
 
-    Controls are neither ranked nor tested, unless the plan names them or fewer than two other rows are there. The
+    Controls are neither ranked nor tested, unless the plan names them or fewer than two other rows are there. Rows of
+    one selection of checkpoints are compared, with those that were never trained, and the others left out; the plan may
+    name the selection, and ``unknown`` beside ``last`` or ``validation``. The
     result depends on neither the order of the contestants nor that of their samples.
 
     Args:
@@ -89,11 +92,13 @@ def compare(contestants: Sequence[Contestant], plan: Plan) -> Comparison:
         plan: What is wanted.
 
     Raises:
-        UsageError: for rows that cannot be compared (:func:`~avbench.leaderboards.contestants.aligned`), or a metric
-            that their per-sample values do not give.
+        UsageError: for rows that cannot be compared (:func:`~avbench.leaderboards.contestants.aligned`), selections
+            that are not there or never ranked together, or a metric that their per-sample values do not give.
         AvbenchError: for rows of different versions of the split, its truth, the protocol or a metric.
     """
-    found = sorted(aligned(contestants, common=plan.common), key=lambda one: one.record.title)
+    selections = ranked_selections([one.record for one in contestants], plan.selections)
+    kept, rest = rankable(contestants, selections)
+    found = sorted(aligned(kept, common=plan.common), key=lambda one: one.record.title)
     field = _Field(tuple(found), plan, _ranked([one.record for one in found], plan))
     metrics = _metrics(field)
     require_versions(field.records, metrics)
@@ -111,6 +116,8 @@ def compare(contestants: Sequence[Contestant], plan: Plan) -> Comparison:
         common=any(one.n_scored > len(samples) for one in field.records),
         entrants=tuple(_entrant(field, n) for n in order),
         results=tuple(replace(one, standings=tuple(one.standings[n] for n in order)) for one in results),
+        selections=selections,
+        left_out=tuple(sorted((one.record.title, one.record.selection) for one in rest)),
         parts=_parts(field, drawn, [n for n in order if n in field.ranked]),
         resamples=plan.resamples,
         seed=plan.seed,
@@ -256,7 +263,7 @@ def _place(field: _Field, result: Result, row: int) -> tuple[bool, bool, float, 
 
 def _entrant(field: _Field, row: int) -> Entrant:
     record = field.records[row]
-    return Entrant(record.title, is_control(record), row in field.ranked, str(record.path))
+    return Entrant(record.title, is_control(record), row in field.ranked, str(record.path), record.selection)
 
 
 def _parts(field: _Field, drawn: dict[str, _Drawn], order: Sequence[int]) -> tuple[Part, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from avbench.leaderboards.compared import LEVEL, By, Comparison, Pair, Part, Result, Standing
 from avbench.leaderboards.rows import percent
+from avbench.leaderboards.selections import TITLES, title_of
 from avbench.metrics.catalogue import METRICS
 
 DIVISIONS: tuple[By, ...] = ("size", "class")
@@ -55,6 +56,7 @@ def notes(found: Comparison, by: Sequence[By] | None = None) -> list[str]:
         *_division_tests(found, DIVISIONS if by is None else by),
         *_detectable(found),
         *_samples(found),
+        *_selections(found),
         *_warnings(found),
     ]
 
@@ -96,7 +98,7 @@ def _standings(found: Comparison, results: Sequence[Result]) -> Sheet:
         (entrant.title, *(cell for one in results for cell in _standing(one.metric, one.standings[n])))
         for n, entrant in enumerate(found.entrants)
     ]
-    title = f"{found.split}, protocol {found.protocol}: {found.n}{of} samples"
+    title = f"{found.split}, protocol {found.protocol}: {found.n}{of} samples{title_of(found.selections)}"
     return Sheet(title, ("method", *headings), tuple(lines), sum(entrant.ranked for entrant in found.entrants))
 
 
@@ -233,6 +235,20 @@ def _samples(found: Comparison) -> Iterator[str]:
     together = [result for result in found.results if result.clustered]
     if together:
         yield f"{_named(together)}: samples of one picture are drawn together, not being independent."
+
+
+def _selections(found: Comparison) -> Iterator[str]:
+    """How the checkpoints were chosen, where any was, and what that leaves out."""
+    if len(found.selections) > 1:
+        yield (
+            f"Ranked together as asked for: {' and '.join(found.selections)}; a checkpoint of unknown selection may "
+            "have been chosen on the test set."
+        )
+    elif found.selections:
+        yield f"Ranked: {TITLES[found.selections[0]]}; each selection is ranked alone."
+    if found.left_out:
+        names = ", ".join(f"{title} ({selection})" for title, selection in found.left_out)
+        yield f"Left out, being of another selection: {names}; --selection with its name ranks that one."
 
 
 def _warnings(found: Comparison) -> Iterator[str]:

@@ -113,11 +113,12 @@ def _budgets(widths: Sequence[int], room: int) -> list[int]:
 
 def _csv(found: Comparison) -> str:
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, ("split", "protocol", *CSV_COLUMNS), restval="", lineterminator="\n")
+    writer = csv.DictWriter(buffer, ("split", "protocol", "selection", *CSV_COLUMNS), restval="", lineterminator="\n")
     writer.writeheader()
+    head = {"split": found.split, "protocol": found.protocol, "selection": " and ".join(found.selections)}
     for line in [*_result_lines(found), *_part_lines(found)]:
         known = {key: "" if value is None or value != value else value for key, value in line.items()}
-        writer.writerow({"split": found.split, "protocol": found.protocol, **known})
+        writer.writerow({**head, **known})
     return buffer.getvalue()
 
 

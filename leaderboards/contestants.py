@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from avbench.errors import AvbenchError, UsageError
-from avbench.records import Record
+from avbench.leaderboards.selections import as_ranked, belongs
+from avbench.records import Record, Selection
 
 TRUTH = ("label", "image", "boxes", "area", "doubtful")
 """Columns of the per-sample values that do not depend on the method."""
@@ -27,7 +28,7 @@ class Contestant:
 
 
 def told_apart(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """Give records of one split and title different ones, and keep one of those that are the same.
+    """Give records of one split, title and selection different titles, and keep one of those that are the same.
 
     Predictions of one key whose numbers agree under every protocol are the same, wherever they lie. Others of one title
     have their runs folder behind the method's name, or where that does not tell them apart the beginning of their key,
@@ -51,6 +52,25 @@ def told_apart(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
         if (source := _Source.of(record)) in names
     ]
     return found, sorted({source.title for source in doubles})
+
+
+def rankable(
+    contestants: Sequence[Contestant], selections: Sequence[Selection]
+) -> tuple[list[Contestant], list[Contestant]]:
+    """The contestants that a ranking of these selections of checkpoints has, and those of other selections.
+
+    Raises:
+        UsageError: if that leaves fewer than two of several.
+    """
+    kept = [one for one in contestants if belongs(one.record, selections)]
+    if len(kept) < 2 <= len(contestants):
+        there = ", ".join(f"{one.record.title} ({one.record.selection})" for one in contestants)
+        raise UsageError(
+            f"expected two or more rows of one selection to compare, got {there}: choose with --selection, which ranks "
+            "unknown beside last or validation where both are named"
+        )
+    shown = [replace(one, record=as_ranked(one.record, selections)) for one in kept]
+    return shown, [one for one in contestants if not belongs(one.record, selections)]
 
 
 def aligned(contestants: Sequence[Contestant], *, common: bool) -> list[Contestant]:
@@ -106,13 +126,14 @@ class _Source:
 
     split: str
     title: str
+    selection: str
     key: str
     runs: str
 
     @classmethod
     def of(cls, record: Record) -> _Source:
         key = f"{record.provenance['key']}{record.provenance['prior_key'] or ''}"
-        return cls(record.split, record.title, key, str(_runs(record)))
+        return cls(record.split, record.title, record.selection, key, str(_runs(record)))
 
 
 def _runs(record: Record) -> Path:
@@ -135,7 +156,7 @@ def _numbers(records: Sequence[Record]) -> dict[str, object]:
 
 
 def _by_title(sources: Sequence[_Source]) -> Iterator[list[_Source]]:
-    for _, group in groupby(sorted(sources), key=lambda source: (source.split, source.title)):
+    for _, group in groupby(sorted(sources), key=lambda source: (source.split, source.title, source.selection)):
         yield list(group)
 
 

@@ -17,6 +17,7 @@ TITLES: dict[Selection, str] = {
     "unknown": "checkpoints that do not say how they were chosen",
     "oracle": "checkpoints best on a test set (oracle)",
 }
+"""What a ranking says of its rows."""
 
 CAUTIONS: dict[Selection, str] = {
     "oracle": "oracle: chosen on the test set: not comparable, not ranked.",
@@ -33,8 +34,12 @@ def selections_of(records: Sequence[Record]) -> tuple[Selection, ...]:
 
 def tells_selection(records: Sequence[Record]) -> bool:
     """Whether a table of the records must tell the selection of each: they differ, or one is worth a caution."""
-    there = selections_of(records)
-    return len(there) > 1 or any(selection in CAUTIONS for selection in there)
+    return must_tell([record.selection for record in records])
+
+
+def must_tell(selections: Sequence[Selection]) -> bool:
+    """Whether selections differ, but for ``none``, or one is worth a caution."""
+    return len({*selections} - {"none"}) > 1 or any(selection in CAUTIONS for selection in selections)
 
 
 def cautions(records: Sequence[Record]) -> list[str]:
@@ -43,9 +48,9 @@ def cautions(records: Sequence[Record]) -> list[str]:
     return [caution for selection, caution in CAUTIONS.items() if selection in there]
 
 
-def of_selection(records: Sequence[Record], selections: Sequence[Selection]) -> list[Record]:
-    """The records of these selections, and those of what was never trained, which goes with every selection."""
-    return [record for record in records if record.selection in {*selections, "none"}]
+def belongs(record: Record, selections: Sequence[Selection]) -> bool:
+    """Whether a ranking of these selections has the record; what was never trained goes with every selection."""
+    return record.selection in {*selections, "none"}
 
 
 def ranked_selections(records: Sequence[Record], asked: Sequence[Selection] = ()) -> tuple[Selection, ...]:
@@ -71,6 +76,23 @@ def ranked_selections(records: Sequence[Record], asked: Sequence[Selection] = ()
                 f"no row has the selection {selection}: choose from {', '.join(there) or 'rows of trained methods'}"
             )
     return tuple(asked) or tuple(selection for selection in RANKED if selection in there)[:1]
+
+
+def ranked_records(records: Sequence[Record], selections: Sequence[Selection]) -> list[Record]:
+    """Those that a ranking of these selections has, as it shows them."""
+    return [as_ranked(record, selections) for record in records if belongs(record, selections)]
+
+
+def as_ranked(record: Record, selections: Sequence[Selection]) -> Record:
+    """The record as a ranking of these selections shows it: ``unknown`` is marked among others."""
+    return marked(record) if len(selections) > 1 and record.selection == "unknown" else record
+
+
+def title_of(selections: Sequence[Selection]) -> str:
+    """What stands behind the title of a ranking; empty for the last epoch, and where nothing was trained."""
+    if tuple(selections) in {(), ("last",)}:
+        return ""
+    return f", {' and '.join(TITLES[selection] for selection in selections)}{', mixed' if len(selections) > 1 else ''}"
 
 
 def marked(record: Record) -> Record:

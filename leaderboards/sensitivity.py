@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from avbench.leaderboards.selections import ranked_selections, selections_of
 from avbench.metrics.catalogue import METRICS
 from avbench.metrics.ranking import kendall_tau, ranks
-from avbench.records import Record
+from avbench.records import Record, Selection
 
 BASE = "common"
 """The protocol that the others are compared with, where it is among them."""
@@ -27,6 +28,7 @@ class Sensitivity:
         tau: Kendall's tau-b of each protocol's values with those under ``base``, over the ranked rows; NaN where one
             of the two ties all.
         base: the protocol that tau compares with.
+        selections: how the checkpoints behind the rows were chosen; empty where none was trained.
     """
 
     split: str
@@ -37,6 +39,7 @@ class Sensitivity:
     places: tuple[tuple[int | None, ...], ...]
     tau: tuple[float, ...]
     base: str
+    selections: tuple[Selection, ...]
 
 
 def sensitivity(records: Sequence[Record], metric: str = "locacc") -> Sensitivity | None:
@@ -45,9 +48,12 @@ def sensitivity(records: Sequence[Record], metric: str = "locacc") -> Sensitivit
     Partial results are left out: they are not to be ranked.
 
     Raises:
+        UsageError: for selections of checkpoints that are never ranked together; see
+            :func:`avbench.leaderboards.selections.ranked_selections`.
         ValueError: for two records of one title and protocol; see :func:`avbench.leaderboards.contestants.told_apart`.
     """
     having = [record for record in records if metric in record.metrics and not record.partial]
+    selections = ranked_selections(having, selections_of(having))
     protocols = tuple(dict.fromkeys(record.protocol for record in having))
     rows = tuple(dict.fromkeys(record.title for record in sorted(having, key=is_control)))
     cells = {(record.title, record.protocol): record.metrics[metric] for record in having}
@@ -72,6 +78,7 @@ def sensitivity(records: Sequence[Record], metric: str = "locacc") -> Sensitivit
         places=tuple(tuple(column.get(n) for column in order) for n in range(len(rows))),
         tau=tuple(kendall_tau(first, column) for column in columns),
         base=base,
+        selections=selections,
     )
 
 

@@ -11,19 +11,20 @@ from rich.table import Table
 from tabulate import tabulate
 
 from avbench.leaderboards.rows import percent
+from avbench.leaderboards.selections import ranked_records, selections_of, title_of
 from avbench.leaderboards.sensitivity import Sensitivity, sensitivity
 from avbench.metrics.catalogue import METRICS
-from avbench.records import Record
+from avbench.records import Record, Selection
 
 TAU = "Kendall's tau"
 
 
-def print_sensitivity(records: Sequence[Record], metric: str = "locacc") -> None:
-    """Print one table per split of the records that has several protocols and methods; nothing for the others."""
+def print_sensitivity(records: Sequence[Record], asked: Sequence[Selection] = (), *, metric: str = "locacc") -> None:
+    """Print the tables of :func:`sensitivities`; nothing where there is none."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=1000)
-    for found in sensitivities(records, metric):
+    for found in sensitivities(records, asked, metric=metric):
         table = Table(title=title(found), box=box.SIMPLE, title_justify="left")
         for number, heading in enumerate(headings(found)):
             table.add_column(heading, justify="right" if number else "left", no_wrap=True)
@@ -33,34 +34,50 @@ def print_sensitivity(records: Sequence[Record], metric: str = "locacc") -> None
         table.add_row(*tau_line(found))
         console.print(table)
         console.print(legend(found))
-        for note in _scales(records, found.split):
+        for note in _scales(records, found):
             console.print(note)
 
 
-def sensitivity_text(records: Sequence[Record], form: str, metric: str = "locacc") -> str:
-    """The same as Markdown (``md``) or LaTeX (``tex``); empty where no split has several protocols and methods."""
+def sensitivity_text(
+    records: Sequence[Record], form: str, asked: Sequence[Selection] = (), *, metric: str = "locacc"
+) -> str:
+    """The same as Markdown (``md``) or LaTeX (``tex``); empty where there is no table."""
     style = {"md": "github", "tex": "latex_booktabs"}[form]
     blocks = []
-    for found in sensitivities(records, metric):
+    for found in sensitivities(records, asked, metric=metric):
         cells, titles = [*lines(found), tau_line(found)], headings(found)
         alignment = ["left", *["right"] * (len(titles) - 1)]
         table = tabulate(cells, titles, tablefmt=style, disable_numparse=True, colalign=alignment)
         head = f"**{title(found)}**" if form == "md" else f"% {title(found)}"
-        said = [f"{'' if form == 'md' else '% '}{line}\n" for line in (legend(found), *_scales(records, found.split))]
+        said = [f"{'' if form == 'md' else '% '}{line}\n" for line in (legend(found), *_scales(records, found))]
         blocks.append("\n".join([f"{head}\n\n{table}\n", *said]))
     return "\n".join(blocks)
 
 
-def sensitivities(records: Sequence[Record], metric: str = "locacc") -> list[Sensitivity]:
-    """The table of each split for which there is one, in the splits' alphabetical order."""
+def sensitivities(
+    records: Sequence[Record], asked: Sequence[Selection] = (), *, metric: str = "locacc"
+) -> list[Sensitivity]:
+    """A table of each split and selection of checkpoints with several protocols and methods, the splits by name.
+
+    Each selection has ranks of its own, and what was never trained stands in all. With selections ``asked`` for there
+    is one table of these together.
+
+    Raises:
+        UsageError: for selections asked for that are never ranked together.
+    """
     ordered = sorted(records, key=lambda record: record.split)
-    tables = [sensitivity(list(group), metric) for _, group in groupby(ordered, key=lambda record: record.split)]
+    tables = []
+    for _, group in groupby(ordered, key=lambda record: record.split):
+        there = list(group)
+        rankings = [tuple(asked)] if asked else [(selection,) for selection in selections_of(there)] or [()]
+        tables += [sensitivity(ranked_records(there, ranking), metric) for ranking in rankings]
     return [table for table in tables if table is not None]
 
 
 def title(found: Sensitivity) -> str:
     """What stands above the table."""
-    return f"{found.split}: {METRICS[found.metric].display} % of the same maps under every protocol, with ranks"
+    what = f"{METRICS[found.metric].display} % of the same maps under every protocol, with ranks"
+    return f"{found.split}: {what}{title_of(found.selections)}"
 
 
 def headings(found: Sensitivity) -> tuple[str, ...]:
@@ -94,10 +111,10 @@ def legend(found: Sensitivity) -> str:
     )
 
 
-def _scales(records: Sequence[Record], split: str) -> list[str]:
+def _scales(records: Sequence[Record], found: Sensitivity) -> list[str]:
     """Under which protocols which rows are scaled by their own extremes, having no score range."""
     groups: dict[tuple[str, ...], list[str]] = {}
-    there = [record for record in records if record.split == split]
+    there = ranked_records([record for record in records if record.split == found.split], found.selections)
     for protocol in dict.fromkeys(record.protocol for record in there):
         rows = [r.title for r in there if r.protocol == protocol and r.provenance.get("scale") == "own extremes"]
         if rows:

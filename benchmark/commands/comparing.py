@@ -16,6 +16,7 @@ from avbench.commands.shared import bar, check_least, command_parser, log, names
 from avbench.errors import AvbenchError, UsageError
 from avbench.records import Record
 from avbench.rescoring import rescore
+from avbench.selection import rules_named
 
 if TYPE_CHECKING:
     from avbench.leaderboards.compared import By, Comparison, Plan
@@ -27,6 +28,7 @@ EXAMPLES = """\
   avbench compare mine/runs theirs/runs --split vggss --common
   avbench compare runs --split demo --method jsa,disc      names a control, so that it is ranked
   avbench compare runs --split demo --metric auc,pixel_ap --by class
+  avbench compare runs --split demo --selection oracle     the checkpoints that were best on a test set, alone
   avbench compare runs --split demo --protocol all --out comparison.md
 """
 FORMS = (".md", ".csv", ".tex")
@@ -77,6 +79,13 @@ def _parser() -> ArgumentParser:
         "--refine", type=str, default="none", help="none, ogl, iqr, or ogl,iqr: further rows of fused maps"
     )
     how.add_argument("--metric", type=str, default=None, help="ids, separated by commas (default: the protocol's own)")
+    how.add_argument(
+        "--selection",
+        type=str,
+        default=None,
+        help="of checkpoints: last, validation, unknown or oracle, each ranked alone (default: the first of these that "
+        "is there), or unknown beside last or validation",
+    )
     how.add_argument("--common", action="store_true", help="compare on the samples that all rows have")
     how.add_argument("--resamples", type=int, default=10_000, help="of the bootstrap (default: 10000)")
     how.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
@@ -93,6 +102,7 @@ def _parser() -> ArgumentParser:
 
 def _plan(options: Namespace) -> Plan:
     from avbench.leaderboards.compared import Plan
+    from avbench.leaderboards.selections import RANKED
 
     check_least("--resamples", options.resamples, 1)
     check_least("--seed", options.seed, 0)
@@ -102,6 +112,9 @@ def _plan(options: Namespace) -> Plan:
         resamples=options.resamples,
         seed=options.seed,
         ranked=tuple(names(options.method, "method")) if options.method is not None else (),
+        selections=tuple(rules_named(names(options.selection, "selection"), RANKED))
+        if options.selection is not None
+        else (),
     )
 
 
@@ -135,7 +148,10 @@ def _json(found: Comparison, records: Sequence[Record]) -> dict[str, object]:
     from avbench.leaderboards.comparison_text import comparison_json, plain
     from avbench.leaderboards.sensitivity_text import sensitivities
 
-    return {**comparison_json(found), "sensitivity": [plain(asdict(table)) for table in sensitivities(records)]}
+    return {
+        **comparison_json(found),
+        "sensitivity": [plain(asdict(table)) for table in sensitivities(records, found.selections)],
+    }
 
 
 def _show(found: Comparison, records: Sequence[Record], by: Sequence[By] | None) -> None:
@@ -143,7 +159,7 @@ def _show(found: Comparison, records: Sequence[Record], by: Sequence[By] | None)
     from avbench.leaderboards.sensitivity_text import print_sensitivity
 
     print_comparison(found, by)
-    print_sensitivity(records)
+    print_sensitivity(records, found.selections)
 
 
 def _check_out(out: str | None) -> None:
@@ -157,6 +173,6 @@ def _write(found: Comparison, records: Sequence[Record], path: Path, by: Sequenc
     from avbench.store import write_atomic
 
     form = path.suffix.removeprefix(".")
-    moved = "" if form == "csv" else sensitivity_text(records, form)
+    moved = "" if form == "csv" else sensitivity_text(records, form, found.selections)
     write_atomic(path, (comparison_text(found, form, by) + (f"\n{moved}" if moved else "")).encode())
     log(f"comparison: {path}")

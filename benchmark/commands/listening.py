@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +16,7 @@ from avbench.commands.running import add_machine, add_places, add_weights, evalu
 from avbench.commands.shared import bar, check_least, command_parser, log, names, optional_path, parse
 from avbench.errors import UsageError
 from avbench.listening import Plan, listen
+from avbench.records import selection_of
 from avbench.rescoring import Choice, chosen
 from avbench.stored import Stored, find_stored, read_stored
 
@@ -40,7 +42,7 @@ def main(given: Sequence[str]) -> int:
     plan = _plan(options)
     _check_out(options.out)
     found = _stored(options) if options.run else _predicted(options, "avbench listen " + " ".join(given))
-    answers = listen(found, plan, bar)
+    answers = _told(listen(found, plan, bar), found)
     _show(answers, as_json=options.json)
     if options.out:
         _write(answers, Path(options.out))
@@ -125,6 +127,25 @@ def _predicted(options: Namespace, command: str) -> list[Stored]:
     outcomes = [outcome for found in evaluated(options, command) for outcome in found]
     folders = dict.fromkeys(job.folder for outcome in outcomes for job in outcome.jobs)
     return [read_stored(folder) for folder in folders]
+
+
+def _told(answers: Answers, found: Sequence[Stored]) -> Answers:
+    """The answers with the selection of their checkpoints behind their titles, where tables must tell it."""
+    from avbench.leaderboards.selections import CAUTIONS, must_tell
+
+    there = {one.key: selection_of({**one.resolved, "split": {"name": one.split}}) for one in found}
+    selections = [there[one.provenance["keys"]["true"]] for one in answers.found]
+    if not must_tell(selections):
+        return answers
+    for selection in CAUTIONS:
+        if selection in selections:
+            log(CAUTIONS[selection])
+    titles = [
+        one.title if selection == "none" else f"{one.title}@{selection}"
+        for one, selection in zip(answers.found, selections, strict=True)
+    ]
+    shown = tuple(replace(one, title=title) for one, title in zip(answers.found, titles, strict=True))
+    return replace(answers, found=shown)
 
 
 def _show(answers: Answers, *, as_json: bool) -> None:
