@@ -27,7 +27,10 @@ SPEED = "speed.jsonl"
 
 LOG_EVERY = 50
 WINDOW = 50
-"""Steps over which rates are taken."""
+"""Steps over which rates are taken, at least."""
+
+TOGETHER = 1e-3
+"""Seconds: a step that is told of sooner after another was taken together with it."""
 
 PLACE = ("epoch", "step", "lr")
 """What a row of log.jsonl holds beside the terms of the loss."""
@@ -157,6 +160,7 @@ class TrainingMonitor:
             self._keep(figures)
         if self._display:
             self._display.show(row, figures)
+        self._pace.told()
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
         """As :meth:`Monitor.evaluated`; what passed since the last step does not slow the figures down."""
@@ -207,21 +211,46 @@ class TrainingMonitor:
                     tracker.close()
 
 
+@dataclass
+class _Stretch:
+    """Steps that were told of together: a GPU's loop fetches what several of them say at once."""
+
+    seconds: float = 0.0
+    steps: int = 0
+    pairs: int = 0
+    waited: float = 0.0
+
+
 class _Pace:
     """What steps took, over the last of them; pauses between them are counted apart."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._begin = self._mark = clock()
-        self._window: deque[tuple[float, int, float]] = deque(maxlen=WINDOW)
+        self._told = -math.inf
+        self._window: deque[_Stretch] = deque()
         self._steps = 0
         self._paused = 0.0
 
     def step(self, pairs: int, waited: float) -> None:
-        self._window.append((self._since_mark(), pairs, waited))
+        """A step ended."""
+        if self._clock() - self._told >= TOGETHER:
+            self._window.append(_Stretch())
+        stretch = self._window[-1]
+        stretch.seconds += self._since_mark()
+        stretch.steps += 1
+        stretch.pairs += pairs
+        stretch.waited += waited
         self._steps += 1
+        while self._sum("steps") - self._window[0].steps >= WINDOW:
+            self._window.popleft()
+
+    def told(self) -> None:
+        """All was said of that step."""
+        self._told = self._clock()
 
     def pause(self) -> None:
+        """What passed since the last step was none."""
         self._paused += self._since_mark()
 
     def _since_mark(self) -> float:
@@ -229,25 +258,28 @@ class _Pace:
         passed, self._mark = now - self._mark, now
         return passed
 
+    def _sum(self, what: str) -> float:
+        return sum(getattr(stretch, what) for stretch in self._window)
+
+    def _per_second(self, what: str) -> float:
+        seconds = self._sum("seconds")
+        return self._sum(what) / seconds if seconds else 0.0
+
     @property
     def passed(self) -> float:
         return self._mark - self._begin
 
     @property
     def pairs_per_second(self) -> float:
-        return self._per_second(1)
+        return self._per_second("pairs")
 
     @property
     def waiting(self) -> float:
-        return min(1.0, self._per_second(2))
-
-    def _per_second(self, column: int) -> float:
-        seconds = sum(step[0] for step in self._window)
-        return sum(step[column] for step in self._window) / seconds if seconds else 0.0
+        return min(1.0, self._per_second("waited"))
 
     @property
     def seconds_per_step(self) -> float:
-        return sum(step[0] for step in self._window) / len(self._window) + self._paused / self._steps
+        return self._sum("seconds") / self._sum("steps") + self._paused / self._steps
 
 
 class _Memory:

@@ -111,8 +111,8 @@ class TensorBoard(_Scalars):
 
     def __init__(self, out: Path, description: dict[str, Any], done: int) -> None:
         super().__init__()
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.summary.writer.record_writer import RecordWriter
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
+        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
         folder = out / "tensorboard"
         folder.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ class WandB(_Scalars):
         quiet = wandb.Settings(silent=True, quiet=True, console="off", disable_git=True)
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "avbench"), dir=out, id=_run_id(out), resume="allow",
-            mode=os.environ.get("WANDB_MODE", "offline"), config=description, settings=quiet,
+            mode=None if "WANDB_MODE" in os.environ else "offline", config=description, settings=quiet,
         )  # fmt: skip
 
     def _write(self, values: dict[str, float], step: int) -> None:

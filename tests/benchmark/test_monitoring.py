@@ -87,6 +87,36 @@ def test_the_last_steps_count_alone(tmp_path):
     assert figures.seconds == WINDOW * 10.25
 
 
+def test_steps_that_come_together_took_their_time_together(tmp_path):
+    watched = Watched(tmp_path)
+    sizes = [10] * 8 + [3] + [10] * 3  # an epoch ends after 83 steps, and with it one of the heaps
+    step = 0
+    for size in sizes:
+        for place in range(size):
+            step += 1
+            figures = watched.step(step, seconds=0.1 * size if place == 0 else 1e-5, waited=0.025)
+        assert figures.pairs_per_second == pytest.approx(320.0, rel=1e-3)
+        assert figures.waiting == pytest.approx(0.25, rel=1e-3)
+        assert figures.left == pytest.approx((1000 - step) * 0.1, rel=1e-3)
+
+
+class Slow(Seen):
+    """Takes a second for each row."""
+
+    def log(self, row, step):
+        self.clock.now += 1.0
+
+
+def test_what_trackers_take_is_time_too(tmp_path):
+    slow = Slow()
+    watched = Watched(tmp_path, trackers=[slow])
+    slow.clock = watched.clock
+    watched.step(1, seconds=1.0)
+    watched.step(2, seconds=1e-5)
+    figures = watched.step(3, seconds=1.0)
+    assert figures.pairs_per_second == pytest.approx(24.0, rel=1e-3), "96 pairs in 4 seconds"
+
+
 def test_an_evaluation_slows_no_rate_but_is_expected_again(tmp_path):
     watched = Watched(tmp_path, steps=6)
     watched.step(1, seconds=1.0)

@@ -45,10 +45,7 @@ def test_a_wide_terminal_shows_everything():
 @pytest.mark.parametrize(
     ("width", "text"),
     [
-        (
-            120,
-            "120/400 · epoch 2 · 3:10 left · 1:20 passed · total 3.23 contrastive 3.21 · 412 pairs/s · 3 % waiting · 1.2 GB",
-        ),
+        (110, "120/400 · epoch 2 · 3:10 left · 1:20 passed · total 3.23 · 412 pairs/s · 3 % waiting · 1.2 GB"),
         (80, "120/400 · 3:10 left · total 3.23 · 412 pairs/s · 3 % waiting · 1.2 GB"),
         (60, "120/400 · 3:10 left · total 3.23 · 412 pairs/s"),
         (30, "120/400 · 3:10 left"),
