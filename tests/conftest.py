@@ -46,6 +46,12 @@ def make_set(folder: Path, samples: int, seed: int = 0) -> Path:
     return place
 
 
+@pytest.fixture(scope="session")
+def noise_set():
+    """:func:`make_set`."""
+    return make_set
+
+
 @pytest.fixture
 def tiny_set(tmp_path) -> Path:
     """The YAML file of a set of five samples."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any, cast
@@ -50,6 +51,7 @@ def open_fabric(device: torch.device, precision: str) -> Fabric:
         }
     else:
         spread = {"devices": [device.index or 0] if device.type == "cuda" else 1}
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # who has met whom
     plugin = MixedPrecision(cast(Any, MIXED[precision]), device.type) if precision in MIXED else Precision()
     fabric = Fabric(accelerator=device.type, plugins=plugin, **spread)
     fabric.launch()

@@ -22,6 +22,7 @@ from avbench.errors import AvbenchError
 from avbench.monitoring import Monitor
 from avbench.nets.company import Company, in_company
 from avbench.preparing import prepare
+from avbench.training.accumulating import Accumulator
 from avbench.training.chances import seed_epoch
 from avbench.training.devices import Given, everyones, everyones_objects, share_chances
 from avbench.training.optimising import learning_rate
@@ -160,11 +161,19 @@ class Loop:
         for group in self.parts.optimizer.param_groups:
             group["lr"] = rate
         self.parts.optimizer.zero_grad(set_to_none=True)
-        terms: dict[str, Tensor] = self.module(Given(batch))
-        self.fabric.backward(terms["total"])
+        terms = self._gradients(batch)
         self.parts.precision.optimizer_step(self.parts.optimizer)
         if isinstance(self.parts.average, AveragedModel):
             self.parts.average.update_parameters(self.parts.method)
+        return terms
+
+    def _gradients(self, batch: Batch) -> dict[str, Tensor]:
+        parts = self.training.recipe.accumulate
+        if parts > 1:
+            device = self.training.device
+            return Accumulator(self.fabric, self.module, self.parts.method, device, parts).backward(batch)
+        terms: dict[str, Tensor] = self.module(Given(batch))
+        self.fabric.backward(terms["total"])
         return terms
 
     def _note(self, row: Row, terms: dict[str, Tensor], pairs: int, waited: float) -> None:

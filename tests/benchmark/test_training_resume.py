@@ -1,0 +1,219 @@
+"""Trainings that are interrupted end with the weights of those that are not, bit for bit."""
+
+import errno
+import json
+import os
+import random
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from avbench.checkpoints import load_weights
+from avbench.data.splits import load_split
+from avbench.errors import AvbenchError
+from avbench.monitoring import Unwatched
+from avbench.recipe import load_recipe
+from avbench.registry import find_method
+from avbench.training import Judging, Keeping, Training, broken_samples, train
+from avbench.training.states import states
+
+NARROW = {"width": 1 / 16, "out_dim": 8}
+SETTINGS = {
+    "alignment": {"width": 1 / 16, "head_hidden": 6, "head_dim": 4, "k": 2},
+    "ezvsl": NARROW,
+    "fnac": {**NARROW, "dropout_img": 0.5, "warmup": 1},
+    "jsa": {"width": 1 / 16, "dim": 8, "iters": 2, "reciprocal_k": 1, "spectrogram_pool": 2, "mask_ratio": 0.3},
+    "lvs": {"width": 1 / 16},
+    "slavc": {**NARROW, "dropout_img": 0.5, "supervised": "corrected"},
+}
+STEPS = 8
+"""Of two epochs of four."""
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory, noise_set):
+    return load_split(str(noise_set(tmp_path_factory.mktemp("noise"), 9)))
+
+
+def recipe_of(name, **values):
+    given = {"epochs": 2, "batch_size": 2, "images": "crop", "augment": ("flip", "jitter", "masks"), **values}
+    near = {"image_neighbours": "colours", "audio_neighbours": "spectrum"} if name == "alignment" else {}
+    return replace(load_recipe("any", "demo"), name=f"{name}-test", method=name, **near, **given)
+
+
+def training_of(name, split, out, **values):
+    keeping = Keeping(every_steps=3)
+    settings = SETTINGS[name]
+    recipe = recipe_of(name, **values)
+    return Training(find_method(name), recipe, split, out, settings, torch.device("cpu"), keeping=keeping)
+
+
+class StopError(Exception):
+    """What ends a training here."""
+
+
+class Stop(Unwatched):
+    def __init__(self, step):
+        self.at = step
+
+    def step(self, row, pairs, waited):
+        if row["step"] == self.at:
+            raise StopError
+
+
+def interrupted(training, steps):
+    """The training, stopped at each of ``steps``, and gone on with."""
+    for step in steps:
+        with pytest.raises(StopError):
+            train(training, resume=True, watch=lambda whole, done, step=step: Stop(step))
+    return train(training, resume=True)
+
+
+def assert_same(one, other):
+    for name in ("model.safetensors", "log.jsonl", "evaluations.jsonl"):
+        if (one / name).exists() or (other / name).exists():
+            assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_a_method_goes_on_as_if_nothing_had_happened(name, noise, tmp_path, store):
+    steps = sorted(random.Random(name).sample(range(1, STEPS + 1), 3))
+    whole = train(training_of(name, noise, tmp_path / "whole"))
+    assert_same(interrupted(training_of(name, noise, tmp_path / "parts"), steps), whole)
+    assert states(tmp_path / "parts") == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"ema": 0.9, "schedule": "cosine", "warmup_epochs": 0.5},
+        {"precision": "fp16", "schedule": "step"},
+        {"precision": "bf16", "optimizer": "adamw"},
+        {"accumulate": 2},
+    ],
+    ids=lambda values: next(iter(values.items())),
+)
+def test_so_does_each_way_to_train(values, noise, tmp_path):
+    whole = train(training_of("ezvsl", noise, tmp_path / "whole", **values))
+    parts = interrupted(training_of("ezvsl", noise, tmp_path / "parts", **values), [2, 6])
+    assert_same(parts, whole)
+    if "ema" in values:
+        assert_same(parts / "ema", whole / "ema")
+        assert not torch.equal(*(load_file(f / "model.safetensors")["aud_proj.bias"] for f in (whole, whole / "ema")))
+
+
+def test_what_was_best_so_far_is_not_forgotten(noise, noise_set, tmp_path, store):
+    test = load_split(str(noise_set(tmp_path / "test", 4, seed=1)))
+    judged = [
+        replace(
+            training_of("ezvsl", noise, tmp_path / name, epochs=4, lr=0.1),
+            judging=Judging(validation=test, oracle=(noise,)),
+        )
+        for name in ("whole", "parts")
+    ]
+    whole, parts = train(judged[0]), interrupted(judged[1], [5, 9, 14])
+    assert_same(parts, whole)
+    for rule in ("validation", "oracle"):
+        assert_same(parts / f"best-{rule}", whole / f"best-{rule}")
+        assert load_weights(parts / f"best-{rule}").meta["selected"]["rule"] == rule
+
+
+KILLED = """
+import json, os, signal, sys, torch
+from avbench.cli import main
+from avbench.monitoring import TrainingMonitor
+
+step = TrainingMonitor.step
+def killed(self, row, pairs, waited):
+    step(self, row, pairs, waited)
+    if row["step"] == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+TrainingMonitor.step = killed
+sys.exit(main(["train", *sys.argv[2:]]))
+"""
+
+
+def test_kill_9_at_several_steps_changes_no_bit(noise_set, tmp_path, store):
+    split = noise_set(tmp_path / "noise", 9)
+    settings = ["--set", "width=0.0625", "--set", "out_dim=8", "--recipe-set", "batch_size=2"]
+    command = ["--method", "ezvsl", "--split", str(split), "--epochs", "2", "--save-every", "2", *settings]
+    out = tmp_path / "parts"
+
+    def run(step, folder):
+        given = [sys.executable, "-c", KILLED, str(step), *command, "--out", str(folder), "--resume"]
+        return subprocess.run(given, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+
+    for step in (1, 4, 7):
+        assert run(step, out).returncode == -9
+    assert run(0, out).returncode == 0
+    assert run(0, tmp_path / "whole").returncode == 0
+    assert_same(out, tmp_path / "whole")
+    assert len((out / "log.jsonl").read_text().splitlines()) == STEPS
+
+
+def test_a_full_disk_leaves_the_last_good_state(noise, tmp_path, monkeypatch):
+    training = training_of("ezvsl", noise, tmp_path / "parts")
+    sync, calls = os.fsync, []
+
+    def full(handle):
+        calls.append(handle)
+        if len(calls) > 9:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(AvbenchError, match=r"cannot be written \(No space left on device\): free space"):
+        train(training)
+    monkeypatch.undo()
+    assert [state.name for state in states(training.out)] == ["state-000000003"]
+    assert list(training.out.glob(".*")) == []
+    assert_same(train(training, resume=True), train(replace(training, out=tmp_path / "whole")))
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(1, [6]), (2, [4, 6])])
+def test_the_newest_states_stay(noise, tmp_path, keep, kept):
+    training = replace(training_of("ezvsl", noise, tmp_path), keeping=Keeping(every_steps=3, states=keep))
+    with pytest.raises(StopError):
+        train(training, watch=lambda steps, done: Stop(8))
+    assert [int(state.name[6:]) for state in states(tmp_path)] == kept
+
+
+def test_the_weights_of_every_so_many_epochs_stay(noise, tmp_path):
+    training = replace(training_of("ezvsl", noise, tmp_path, epochs=4), keeping=Keeping(every_epochs=2))
+    train(training)
+    assert sorted(path.name for path in (tmp_path / "epochs").iterdir()) == ["epoch-0002", "epoch-0004"]
+    last = load_file(tmp_path / "epochs" / "epoch-0004" / "model.safetensors")
+    assert all(torch.equal(tensor, last[key]) for key, tensor in load_file(tmp_path / "model.safetensors").items())
+
+
+def test_a_second_state_stands_in_for_a_damaged_one(noise, tmp_path):
+    training = replace(training_of("ezvsl", noise, tmp_path / "parts"), keeping=Keeping(every_steps=3, states=2))
+    with pytest.raises(StopError):
+        train(training, watch=lambda steps, done: Stop(8))
+    newest = states(training.out)[-1]
+    (newest / "model.safetensors").write_bytes(b"junk")
+    with pytest.raises(AvbenchError, match=r"which is damaged .*: delete that folder, to train from the state before"):
+        train(training, resume=True)
+    for file in newest.iterdir():
+        file.unlink()
+    newest.rmdir()
+    assert_same(train(training, resume=True), train(replace(training, out=tmp_path / "whole")))
+
+
+def test_broken_samples_are_remembered(noise_set, tmp_path):
+    place = noise_set(tmp_path / "noise", 101)
+    (tmp_path / "noise" / "audio" / "clip_003.wav").write_bytes(b"")
+    training = training_of("ezvsl", load_split(str(place)), tmp_path / "parts", batch_size=10, epochs=1, images="squash")
+    training = replace(training, keeping=Keeping(every_steps=1))
+    log = json.loads
+    with pytest.raises(StopError):
+        train(training, watch=lambda steps, done: Stop(10))
+    whole = train(replace(training, out=tmp_path / "whole"))
+    assert_same(train(training, resume=True), whole)
+    assert set(broken_samples(whole)) <= {"clip_003"}
+    rows = [log(line) for line in (whole / "log.jsonl").read_text().splitlines()]
+    assert len([row for row in rows if "total" in row]) == 10
