@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from avbench.errors import UsageError
 from avbench.frontends import ScipySpectrogram
-from avbench.nets.company import gathered, present_company
+from avbench.nets.company import gathered
 from avbench.nets.precision import at_least_float32
 from avbench.nets.resnet import Trunk, load_imagenet
 from avbench.nets.two_encoders import compare, compare_own
@@ -94,12 +94,13 @@ class Attention10k(nn.Module):
             UsageError: for a single pair, which has no negative, or if ``supervised`` is on and the batch brings no
                 truth.
         """
-        cells, heard = self._cells(batch.image), self._heard(batch.audio)
-        cosines = self._cosines(cells, heard)
-        other = previous_rows(heard)
+        cells, heard = gathered(self._cells(batch.image)), gathered(self._heard(batch.audio))
+        if len(heard) < 2:
+            raise UsageError("Attention10k needs another pair as a negative, got a batch of 1: use more than 1 sample")
+        cosines, other = self._cosines(cells, heard), heard.roll(1, dims=0)
         contrastive = margin_loss(
-            gathered(squared_distance(self._predict(cells, cosines), heard)),
-            gathered(squared_distance(self._predict(cells, self._cosines(cells, other)), other)),
+            squared_distance(self._predict(cells, cosines), heard),
+            squared_distance(self._predict(cells, self._cosines(cells, other)), other),
             self.config.margin,
         )
         if not self.wants_truth:
@@ -155,25 +156,12 @@ class Attention10k(nn.Module):
                 f"Attention10k with supervised = {self.config.supervised} needs annotated clips, the batch has none: "
                 "train on a split with boxes"
             )
-        truth = F.interpolate(batch.truth[:, None], size=cosines.shape[-2:], mode="area")[:, 0]
+        truth = gathered(F.interpolate(batch.truth[:, None], size=cosines.shape[-2:], mode="area")[:, 0])
+        annotated = gathered(batch.annotated)
         if self.config.supervised == "squared":
-            return squared_error(cosines, truth, batch.annotated)
-        return attention_error(
-            cosines / self.config.temperature, truth, batch.annotated, sums_to_one=self.config.truth_sums_to_one
-        )
-
-
-def previous_rows(rows: Tensor) -> Tensor:
-    """``[B, ...]`` to what stands one row before each row of the whole batch, the last before the first.
-
-    Raises:
-        UsageError: for a batch of one row.
-    """
-    everyones = gathered(rows)
-    if len(everyones) < 2:
-        raise UsageError("Attention10k needs another pair as a negative, got a batch of 1: use a batch size above 1")
-    shifted, company = everyones.roll(1, dims=0), present_company()
-    return shifted if company is None or company.negatives == "per-device" else shifted[company.rows]
+            return squared_error(cosines, truth, annotated)
+        logits = cosines / self.config.temperature
+        return attention_error(logits, truth, annotated, sums_to_one=self.config.truth_sums_to_one)
 
 
 def squared_distance(expected: Tensor, heard: Tensor) -> Tensor:
@@ -210,7 +198,7 @@ def attention_error(logits: Tensor, truth: Tensor, annotated: Tensor, *, sums_to
     if sums_to_one:
         weights = weights / weights.sum(dim=1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
     rows = -(weights * logits.flatten(1).log_softmax(dim=1)).sum(dim=1)
-    return gathered(rows * annotated).mean()
+    return (rows * annotated).mean()
 
 
 def squared_error(scores: Tensor, truth: Tensor, annotated: Tensor) -> Tensor:
@@ -226,8 +214,8 @@ def squared_error(scores: Tensor, truth: Tensor, annotated: Tensor) -> Tensor:
 
     Returns: a scalar.
     """
-    rows = (scores - truth).square().sum(dim=(1, 2)) * annotated
-    return gathered(rows).sum() / gathered(annotated.to(rows.dtype)).sum().clamp_min(1)
+    rows = (scores - truth).square().sum(dim=(1, 2))
+    return (rows * annotated).sum() / annotated.sum().clamp_min(1)
 
 
 def _twice(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
