@@ -10,6 +10,7 @@ COMMANDS = {
     "score": ("profile_score", "scoring, beside the official evaluators' steps"),
     "data": ("profile_data", "loading samples, beside the official loaders' steps"),
     "evaluation": ("profile_evaluation", "a whole evaluation, beside the official loop"),
+    "train": ("profile_train", "training, stage by stage, beside the official steps"),
 }
 """Subcommand -> module in avbench.commands, and what it is for."""
 
@@ -20,6 +21,7 @@ examples:
   avbench profile score
   avbench profile data
   avbench profile evaluation --method ezvsl,slavc
+  avbench profile train --method ezvsl
   avbench profile COMMAND --help         all options of a command, with examples
 """
 
