@@ -69,7 +69,8 @@ def sensitivities(
     tables = []
     for _, group in groupby(ordered, key=lambda record: record.split):
         there = list(group)
-        rankings = [tuple(asked)] if asked else [(selection,) for selection in selections_of(there)] or [()]
+        alone: list[tuple[Selection, ...]] = [(selection,) for selection in selections_of(there)] or [()]
+        rankings = [tuple(asked)] if asked else alone
         tables += [sensitivity(ranked_records(there, ranking), metric) for ranking in rankings]
     return [table for table in tables if table is not None]
 
