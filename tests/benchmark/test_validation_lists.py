@@ -54,8 +54,14 @@ def video(name: str) -> str:
     return name[:11] if name[11:12] == "_" and not name[:11].isdecimal() else name
 
 
-def names_of(split: Split) -> set[str]:
-    return {n for s in split.samples for n in (s.id, s.names.image, s.names.audio, s.names.mixed) if n}
+@cache
+def videos_by_test(metadata: Path) -> dict[str, set[str]]:
+    """What each test list is cut from, whether seen, heard or mixed in."""
+    found = {}
+    for test in TESTS:
+        named = ((s.id, s.names.image, s.names.audio, s.names.mixed) for s in loaded(test, metadata).samples)
+        found[test] = {video(each) for names in named for each in names if each}
+    return found
 
 
 def test_every_training_list_at_hand_has_one() -> None:
@@ -66,22 +72,24 @@ def test_every_training_list_at_hand_has_one() -> None:
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_the_draw_is_the_rule_and_nothing_else(get, name: str) -> None:
-    tested = {video(each) for test in TESTS for each in names_of(get(test))}
+def test_the_draw_is_the_rule_and_nothing_else(shared, get, name: str) -> None:
+    tested = set().union(*videos_by_test(shared / "metadata").values())
     free = [each for each in ids(get(name)) if video(each) not in tested]
     order = sorted(free, key=lambda each: hashlib.sha256(b"avbench-validation:" + each.encode()).digest())
     drawn = ids(get(f"{name}-val"))
-    assert set(drawn) == set(order[: len(drawn)])
-    assert drawn == [each for each in ids(get(name)) if each in set(drawn)], "in the order of the training list"
+    wanted = set(order[: len(drawn)])
+    assert drawn == [each for each in ids(get(name)) if each in wanted]
 
 
 @pytest.mark.parametrize("name", LEFT)
-def test_no_test_list_shares_an_id_or_a_video(get, name: str) -> None:
-    drawn = get(f"{name}-val")
-    mine = {video(each) for each in ids(drawn)}
-    for test in TESTS:
-        assert mine.isdisjoint(map(video, names_of(get(test)))), test
-    require_disjoint(drawn, map(get, TESTS))
+def test_no_test_list_shares_an_id_or_a_video(shared, get, name: str) -> None:
+    mine = {video(each) for each in ids(get(f"{name}-val"))}
+    assert not {test for test, theirs in videos_by_test(shared / "metadata").items() if mine & theirs}
+
+
+def test_what_was_drawn_passes_as_a_list_of_ones_own_would(get) -> None:
+    for name in ("vggsound-144k-val", "flickr-144k-val"):
+        require_disjoint(get(name), map(get, ("vggss-extended", "avsbench-s4", "flickr-extended", "music-duet")))
 
 
 @pytest.mark.parametrize("name", LEFT)
@@ -155,14 +163,15 @@ def test_a_test_list_is_no_list_to_validate_on(store) -> None:
         check_validation(validation)
 
 
-def test_a_list_of_ones_own_that_holds_tested_videos(shared) -> None:
+def test_a_list_of_ones_own_that_holds_videos_by_test(shared) -> None:
     names = [f"{name[:11]}_000999" for name in ids(loaded("avsbench-s4", shared / "metadata"))[::5][:5]]
     mine = made(*names, "bbbbbbbbbbb_000010", name="mine")
     with pytest.raises(
         UsageError, match=r"5 of 6 samples of mine \(.{11}_000999, .*, .*, \.\.\.\) .* list avsbench-s4"
     ):
-        check_validation(mine, metadata=shared / "metadata")
-    assert check_validation(made("bbbbbbbbbbb_000010"), metadata=shared / "metadata") == ()
+        check_validation(mine, metadata=shared / "metadata/avsbench")
+    absent = check_validation(made("bbbbbbbbbbb_000010"), metadata=shared / "metadata/avsbench")
+    assert set(TESTS) - set(absent) == {"avsbench-s4", "avsbench-ms3"}
 
 
 def test_lists_that_are_not_at_hand_are_named(store) -> None:
@@ -185,7 +194,7 @@ def test_the_draw_by_hand(tmp_path) -> None:
 
 
 def test_data_check_compares_it_with_the_test_lists(shared, capsys) -> None:
-    given = ["--split", "flickr-144k-val", "--metadata", str(shared / "metadata")]
+    given = ["--split", "flickr-144k-val", "--metadata", str(shared / "metadata/flickr")]
     assert data_check.main(given) == 0
     page = capsys.readouterr().out
     assert "leakage   0 of 250 samples of flickr are in the validation list flickr-144k-val\n" in page
