@@ -20,7 +20,7 @@ def synchronise_batch_norms(module: nn.Module) -> nn.Module:
         ``module``, changed in place, or its replacement where it is a batch norm itself.
     """
     if any(parameter.is_cuda for parameter in module.parameters()):
-        replaced: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        replaced: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return replaced
     return _replaced(module)
 
@@ -37,7 +37,6 @@ class _Synchronised(nn.modules.batchnorm._BatchNorm):
         company = present_company()
         if company is None or not self.training:
             return super().forward(x)
-        self._check_input_dim(x)
         wide = at_least_float32(x)
         mean, variance, count = self._statistics(wide, company.world, company.rank)
         self._follow(mean.detach(), variance.detach() * count / (count - 1))
@@ -58,7 +57,7 @@ class _Synchronised(nn.modules.batchnorm._BatchNorm):
         own = x.sum(elsewhere) / number.clamp_min(1)
         spread = (x - own.view(1, -1, *[1] * (x.ndim - 2))).square().sum(elsewhere)
         found = gather(torch.cat([own, spread, number.view(1)])[None], (1,) * world, rank)
-        means, spreads, numbers = found.split([len(own), len(own), 1], dim=1)
+        means, spreads, numbers = torch.split(found, [len(own), len(own), 1], dim=1)
         count = numbers.sum()
         mean = (means * numbers).sum(0) / count
         return mean, (spreads + numbers * (means - mean).square()).sum(0) / count, count

@@ -53,6 +53,25 @@ class Company:
         start = sum(self.sizes[: self.rank])
         return slice(start, start + self.sizes[self.rank])
 
+    @property
+    def begins(self) -> bool:
+        """Whether what happens once a batch, such as a momentum update, is to happen in this pass."""
+        return True
+
+    def collect(self, rows: Tensor) -> Tensor:
+        """As :func:`gathered`."""
+        if self.negatives == "per-device":
+            return rows
+        self.require_own(len(rows))
+        return gather(rows, self.sizes, self.rank)
+
+    def weight(self, n: int) -> float:
+        """As :func:`weight_of_rows`."""
+        if self.negatives == "per-device":
+            return 1.0
+        self.require_own(n)
+        return n * self.world / self.total
+
     def require_own(self, n: int) -> None:
         """Make sure that ``n`` rows are this process's share.
 
@@ -101,10 +120,7 @@ def gathered(rows: Tensor) -> Tensor:
         AvbenchError: if n is not this process's share of the batch.
     """
     company = _CURRENT.get()
-    if company is None or company.negatives == "per-device":
-        return rows
-    company.require_own(len(rows))
-    return gather(rows, company.sizes, company.rank)
+    return rows if company is None else company.collect(rows)
 
 
 def gather(rows: Tensor, sizes: tuple[int, ...], rank: int) -> Tensor:
@@ -123,10 +139,16 @@ def weight_of_rows(n: int) -> float:
         AvbenchError: as :func:`gathered`.
     """
     company = _CURRENT.get()
-    if company is None or company.negatives == "per-device":
-        return 1.0
-    company.require_own(n)
-    return n * company.world / company.total
+    return 1.0 if company is None else company.weight(n)
+
+
+def begins_batch() -> bool:
+    """Whether this is the first pass of a batch, in which what happens once a batch is to happen.
+
+    A batch that passes in parts (:mod:`avbench.training.accumulating`) passes several times.
+    """
+    company = _CURRENT.get()
+    return company is None or company.begins
 
 
 def drawn(n: int, draw: Callable[[int], Tensor]) -> Tensor:
@@ -175,7 +197,7 @@ class _Gather(torch.autograd.Function):
         padded = F.pad(rows, [0, 0] * (rows.ndim - 1) + [0, most - len(rows)]).contiguous()
         everyones = padded.new_empty(len(sizes) * most, *rows.shape[1:])
         dist.all_gather_into_tensor(everyones, padded)
-        return torch.cat([block[:n] for block, n in zip(everyones.split(most), sizes, strict=True)])
+        return torch.cat([block[:n] for block, n in zip(torch.split(everyones, most), sizes, strict=True)])
 
     @staticmethod
     @once_differentiable
