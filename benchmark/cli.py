@@ -19,6 +19,7 @@ COMMANDS = {
     "listen": ("listening", "say whether methods listen: true against silent, noise and off-screen audio"),
     "data": ("data", "find, fetch, prepare, pack and check the data sets"),
     "train": ("training", "train a method by a recipe"),
+    "curves": ("curves", "draw how trainings got on, epoch by epoch, and write the figures as a table"),
     "sweep": ("sweep", "train and evaluate every row of a table, on one machine or many"),
     "neighbours": ("neighbours", "find the samples of a split that resemble each other"),
     "check": ("checking", "check that methods keep the contract"),

@@ -51,7 +51,7 @@ def picture_grid(rows: Sequence[GridRow], methods: Sequence[str], out: Path) -> 
             _outline(axis, row.boxes)
     for axis, name in zip(axes[0], ["image, truth", *methods], strict=True):
         axis.set_title(f"{name}\n{axis.get_title()}", fontsize=7)
-    _save(figure, out)
+    save_figure(figure, out)
 
 
 def overlay(image: Any, heat: Any) -> Any:
@@ -66,7 +66,7 @@ def localization(image: Any, heat: Any, title: str, out: Path) -> None:
     left, right = figure.subplots(1, 2)
     _show(left, image, "image")
     _show(right, overlay(image, heat), title)
-    _save(figure, out)
+    save_figure(figure, out)
 
 
 def training_curve(log: Path, out: Path, *, title: str) -> None:
@@ -81,10 +81,11 @@ def training_curve(log: Path, out: Path, *, title: str) -> None:
         axis.set_xlabel("step", fontsize=7)
         axis.tick_params(labelsize=6)
     figure.suptitle(title, fontsize=9)
-    _save(figure, out)
+    save_figure(figure, out)
 
 
-def _save(figure: Figure, out: Path) -> None:
+def save_figure(figure: Figure, out: Path) -> None:
+    """Write ``figure`` to ``out``, whole or not at all; the suffix tells the format."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=out.suffix.removeprefix("."))
     write_atomic(out, buffer.getvalue())
