@@ -85,12 +85,13 @@ def print_sweep(table: SweepTable) -> None:
     if not console.is_terminal:
         console = Console(width=WIDE)
     titles, lines = _grid(table)
-    shown = Table(title=table.caption, box=box.SIMPLE, title_justify="left")
+    shown = Table(box=box.SIMPLE)
     for title, side in zip(titles, _alignment(table, titles), strict=True):
         shown.add_column(title.replace(STOREYS, "\n"), justify="left" if side == "left" else "right", no_wrap=True)
     for line in lines:
         shown.add_row(*line)
-    console.print(shown, markup=False)
+    console.print(table.caption, markup=False)
+    console.print(shown)
     for note in table.notes:
         console.print(note, markup=False)
 

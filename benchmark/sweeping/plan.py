@@ -107,7 +107,10 @@ class Plan:
         self.failed = {files[path]: reason for path, reason in reasons.items()}
         for key, entry in missing.items():
             if key not in self.failed and self.record(entry) is None:
-                self.failed[key] = "its worker ended without a result: run the same command again"
+                self.failed[key] = (
+                    "its worker ended without a result that this program knows, as happens when its source changes "
+                    "meanwhile: run the same command again"
+                )
 
 
 @dataclass(frozen=True)
