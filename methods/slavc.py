@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from avbench.errors import UsageError
 from avbench.frontends import ScipySpectrogram, rolled_clip
-from avbench.nets.company import Dropout, gathered
+from avbench.nets.company import Dropout, begins_batch, gathered
 from avbench.nets.momentum import follow, momentum_copy
 from avbench.nets.resnet import Trunk, load_imagenet
 from avbench.nets.two_encoders import (
@@ -132,8 +132,8 @@ class SLAVC(nn.Module):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Terms ``i2a`` and ``a2i`` (and ``supervised``), each of weight 1, and their total; scalars.
 
-        In training mode each call first moves the momentum parts, before they see the batch; their batch norms
-        follow their own pass alone.
+        In training mode each call first moves the momentum parts, before they see the batch (of a batch that passes in
+        parts, the first of them does); their batch norms follow their own pass alone.
 
         In company the contrasts are over all processes' rows, and so are the supervised term's smallest and largest
         score. The official code gathers nothing on several devices, as negatives ``"per-device"`` does.
@@ -192,7 +192,7 @@ class SLAVC(nn.Module):
 
     @torch.no_grad()
     def _targets(self, batch: Batch) -> Features:
-        if self.training:
+        if self.training and begins_batch():
             for names, momentum in ((IMAGE_PARTS, self.config.m_img), (AUDIO_PARTS, self.config.m_aud)):
                 for name in names:
                     follow(self.get_submodule(SLOW + name), self.get_submodule(name), momentum)

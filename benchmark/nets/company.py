@@ -54,6 +54,16 @@ class Company:
         return slice(start, start + self.sizes[self.rank])
 
     @property
+    def processes(self) -> int:
+        """Processes that make this pass at once."""
+        return self.world
+
+    @property
+    def process(self) -> int:
+        """Number of this process."""
+        return self.rank
+
+    @property
     def begins(self) -> bool:
         """Whether what happens once a batch, such as a momentum update, is to happen in this pass."""
         return True

@@ -45,6 +45,14 @@ class _Part(Company):
     """Number of this process's first part."""
 
     @property
+    def processes(self) -> int:
+        return self.world // len(self.exchange.own)
+
+    @property
+    def process(self) -> int:
+        return self.first // len(self.exchange.own)
+
+    @property
     def begins(self) -> bool:
         return self.exchange.listening and self.rank == self.first
 
@@ -86,7 +94,7 @@ class Accumulator:
         module: the loss, wrapped for the devices.
         method: the network in it.
         device: where it is.
-        parts: fewer where a process has fewer rows.
+        parts: one takes the batch at once; fewer are taken where a process has fewer rows.
     """
 
     fabric: Fabric
@@ -97,7 +105,16 @@ class Accumulator:
 
     def backward(self, batch: Batch) -> dict[str, Tensor]:
         """Add the gradients of ``batch`` to the parameters; the terms of its loss, as of the whole batch."""
-        parts = self._dealt(batch)
+        company = present_company() or Company(0, (len(batch.ids),))
+        number = min(self.parts, *company.sizes)
+        return self._in_parts(_dealt(batch, company, number)) if number > 1 else self._at_once(batch)
+
+    def _at_once(self, batch: Batch) -> dict[str, Tensor]:
+        terms: dict[str, Tensor] = self.module(Given(batch))
+        self.fabric.backward(terms["total"])
+        return terms
+
+    def _in_parts(self, parts: list[tuple[_Part, Batch]]) -> dict[str, Tensor]:
         buffers = [(buffer, buffer.clone()) for buffer in self.method.buffers()]
         chances = note(self.device)
         with torch.no_grad():
@@ -121,18 +138,6 @@ class Accumulator:
             self.fabric.backward(terms["total"] / len(company.exchange.own))
         return {name: term.detach() for name, term in terms.items()}
 
-    def _dealt(self, batch: Batch) -> list[tuple[_Part, Batch]]:
-        company = present_company() or Company(0, (len(batch.ids),))
-        number = min(self.parts, *company.sizes)
-        dealt = [_cuts(size, number) for size in company.sizes]
-        sizes = tuple(cut.stop - cut.start for cuts in dealt for cut in cuts)
-        exchange = _Exchange([[] for _ in range(number)])
-        first = company.rank * number
-        return [
-            (_Part(first + i, sizes, company.negatives, exchange, first), _rows(batch, cut))
-            for i, cut in enumerate(dealt[company.rank])
-        ]
-
     def _share(self, parts: Sequence[_Part]) -> None:
         """Bring what the parts of all processes left to each of them."""
         company, exchange = present_company(), parts[0].exchange
@@ -144,6 +149,16 @@ class Accumulator:
             else:
                 own = rows.split([part.sizes[part.rank] for part in parts])
                 exchange.all.append([own[0]] * parts[0].first + list(own))
+
+
+def _dealt(batch: Batch, company: Company, number: int) -> list[tuple[_Part, Batch]]:
+    dealt = [_cuts(size, number) for size in company.sizes]
+    sizes = tuple(cut.stop - cut.start for cuts in dealt for cut in cuts)
+    exchange, first = _Exchange([[] for _ in range(number)]), company.rank * number
+    return [
+        (_Part(first + i, sizes, company.negatives, exchange, first), _rows(batch, cut))
+        for i, cut in enumerate(dealt[company.rank])
+    ]
 
 
 def _cuts(size: int, number: int) -> list[slice]:

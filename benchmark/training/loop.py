@@ -24,7 +24,7 @@ from avbench.nets.company import Company, in_company
 from avbench.preparing import prepare
 from avbench.training.accumulating import Accumulator
 from avbench.training.chances import seed_epoch
-from avbench.training.devices import Given, everyones, everyones_objects, share_chances
+from avbench.training.devices import everyones, everyones_objects, share_chances
 from avbench.training.optimising import learning_rate
 from avbench.training.plan import Training
 from avbench.training.states import Parts, Position
@@ -168,13 +168,8 @@ class Loop:
         return terms
 
     def _gradients(self, batch: Batch) -> dict[str, Tensor]:
-        parts = self.training.recipe.accumulate
-        if parts > 1:
-            device = self.training.device
-            return Accumulator(self.fabric, self.module, self.parts.method, device, parts).backward(batch)
-        terms: dict[str, Tensor] = self.module(Given(batch))
-        self.fabric.backward(terms["total"])
-        return terms
+        parts, device = self.training.recipe.accumulate, self.training.device
+        return Accumulator(self.fabric, self.module, self.parts.method, device, parts).backward(batch)
 
     def _note(self, row: Row, terms: dict[str, Tensor], pairs: int, waited: float) -> None:
         values = torch.stack([term.detach().double() for term in terms.values()])
