@@ -7,7 +7,7 @@ import re
 import pytest
 from rich.console import Console
 
-from avbench.commands.training_bar import EVERY, TrainingBar, duration, fitting, joined, parts
+from avbench.commands.training_bar import EVERY, Part, TrainingBar, duration, fitting, joined, parts
 from avbench.monitoring import Figures
 
 FIGURES = Figures(step=120, pairs_per_second=412.3, waiting=0.031, memory_bytes=1_230_000_000, seconds=80.4, left=190.0)
@@ -65,9 +65,9 @@ def test_it_is_one_line_at_any_width(width, step):
     odd = {"step": step, **{f"term {i}": value for i, value in enumerate([math.nan, math.inf, -1e300, *range(3000)])}}
     for row in (ROW, odd, {"step": step}, {"epoch": 1, "step": step, "total": 1e-12}):
         figures = Figures(step, 0.0, 1.0, 0, math.inf, math.nan)
-        begin, end = drawn(width, row, figures).rstrip("\n").rsplit("\n", 1)
-        assert len(end.split("\r")[-1]) <= width
-        assert "training: 400 steps" in begin.replace("\n", "")
+        text = drawn(width, row, figures)
+        assert text.count("\n") == 2, "after the title, and after the line when it ends"
+        assert len(text.splitlines()[-1].split("\r")[-1]) <= width
 
 
 def test_terms_that_are_no_numbers_and_too_many():
@@ -87,6 +87,12 @@ def test_the_first_piece_is_never_left_out():
     pieces = parts(ROW, FIGURES, 400)
     assert joined(fitting(pieces, 0)) == "120/400"
     assert fitting(pieces, 1000) == pieces
+
+
+def test_nothing_comes_before_the_more_important():
+    pieces = [Part("third", 2), Part("the first", 0), Part("the second, which is long", 1)]
+    assert joined(fitting(pieces, 20)) == "the first", "a short one does not take the place of a longer one"
+    assert joined(fitting(pieces, 37)) == "the first · the second, which is long"
 
 
 @pytest.mark.parametrize(
