@@ -283,7 +283,7 @@ class Trained:
         self.loop = Loop(
             training=training,
             fabric=fabric,
-            module=fabric.setup_module(Loss(self.method)),
+            module=fabric.setup(Loss(self.method), move_to_device=False),
             parts=Parts(self.method, self.optimizer, fabric.strategy.precision),
             pairs=self.pairs,
             per_epoch=max(PAIRS // setup.batch_size, 1),
@@ -296,9 +296,7 @@ class Trained:
     def batches(self, *, workers: int) -> Generator[RawBatch, None, None]:
         """One epoch, decoded as it goes on."""
         setup = self.setup
-        made = iterate_training(self.pairs, epoch=0, batch_size=setup.batch_size, workers=workers, device=setup.device)
-        with closing(made) as batches:
-            yield from batches
+        return iterate_training(self.pairs, epoch=0, batch_size=setup.batch_size, workers=workers, device=setup.device)
 
     def first(self, count: int) -> list[RawBatch]:
         """So many batches."""
