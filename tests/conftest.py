@@ -5,6 +5,9 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line sets it, before torch is imported
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # before that too: processes beside each other share the cores
+    cores = len(os.sched_getaffinity(0)) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores)))
 
 import numpy as np
 import pytest
@@ -120,9 +123,20 @@ def plugin_file(tmp_path) -> Path:
     return place
 
 
-@pytest.fixture
-def trainable_plugin(tmp_path) -> Path:
-    """The same method, to be trained."""
-    place = tmp_path / "trainable_plugin.py"
+def write_learner(folder: Path) -> Path:
+    """The same method, to be trained, as a file in ``folder``."""
+    place = folder / "trainable_plugin.py"
     place.write_text(PLUGIN.replace("trainable=False", "trainable=True").replace("tiny-plugin", "learner"))
     return place
+
+
+@pytest.fixture
+def trainable_plugin(tmp_path) -> Path:
+    """The file of :func:`write_learner`."""
+    return write_learner(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def learner_in():
+    """:func:`write_learner`."""
+    return write_learner

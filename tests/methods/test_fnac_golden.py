@@ -55,8 +55,8 @@ def test_weights_are_the_official_ones(build, official):
 
 
 @pytest.mark.parametrize(("dtype", "tag", "limit"), [(torch.float64, "f64", F64), (torch.float32, "f32", F32_EVAL)])
-def test_evaluation(build, official, relative, device, dtype, tag, limit):
-    method, wanted = build(dtype, device).eval(), official.arrays
+def test_evaluation(build, official, relative, encoding_once, device, dtype, tag, limit):
+    method, wanted = encoding_once(build(dtype, device).eval()), official.arrays
     four, eight = (official.batch("ezvsl", size, dtype, device) for size in (4, 8))
     with torch.no_grad(), official.probing(method, f"eval4_{tag}", limit=limit):
         found = method.embed(four)
