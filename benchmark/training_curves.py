@@ -75,9 +75,9 @@ class Curves:
 
     @property
     def splits(self) -> dict[str, tuple[str, int]]:
-        """Purpose and samples of the splits, those to validate on first."""
+        """Purpose and samples of the splits, those to validate on last."""
         found = {row.split: (row.purpose, row.n) for row in self.rows}
-        return dict(sorted(found.items(), key=lambda item: list(PURPOSES).index(item[1][0])))
+        return dict(sorted(found.items(), key=lambda item: item[1][0] == "validation"))
 
     def chosen(self) -> dict[str, int]:
         """The epoch that each rule chooses.
@@ -168,14 +168,16 @@ def draw_curves(trainings: Sequence[Curves], out: Path, *, title: str) -> None:
     shown = [metric for metric in PANELS if any(metric in row.figures for each in trainings for row in each.rows)]
     if not shown:
         raise UsageError(f"none of {', '.join(PANELS)} was evaluated: write the table instead, --out FILE.csv")
-    figure = Figure(figsize=(max(3.4 * len(shown), 5.2), 3.4 + 0.16 * len(looks)), dpi=DOTS, layout="constrained")
+    marks = [_mark(rule) for rule in MARKS if any(rule in each.chosen() for each in trainings)]
+    columns = min(3, len(shown))
+    height = 3 + 0.17 * math.ceil((len(looks) + len(marks)) / columns)
+    figure = Figure(figsize=(max(3.4 * len(shown), 4.5), height), dpi=DOTS, layout="constrained")
     for axis, metric in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-        _dress(axis, PANELS[metric])
+        _dress(axis, PANELS[metric], [row.epoch for each in trainings for row in each.rows])
         for training in trainings:
             _draw(axis, training, metric, looks)
-    marks = [rule for rule in MARKS if any(rule in each.chosen() for each in trainings)]
-    handles = [*looks.values(), *(_mark(rule) for rule in marks)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), fontsize=7, frameon=False)
+    handles = [*looks.values(), *marks]
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=7, frameon=False)
     figure.suptitle(title, fontsize=9)
     save_figure(figure, out)
 
@@ -223,7 +225,7 @@ def _parsed(where: str, line: str) -> Evaluation:
         raise _unlike(where, line, "which it is not") from problem
     if not (_is_count(head["epoch"]) and _is_count(head["n"]) and isinstance(head["split"], str)):
         raise _unlike(where, line, "with whole numbers for epoch and n and a name for split")
-    if head["purpose"] not in PURPOSES:
+    if head["purpose"] not in tuple(PURPOSES):  # which may be no text, nor hashable
         raise _unlike(where, line, f"with a purpose of {' or '.join(PURPOSES)}")
     unknown = [name for name in row if name != RECALL and name not in METRICS]
     if unknown:
@@ -310,10 +312,13 @@ def _mark(rule: str) -> Line2D:
     )
 
 
-def _dress(axis: Axes, title: str) -> None:
+def _dress(axis: Axes, title: str, epochs: Sequence[int]) -> None:
     axis.set_title(title, fontsize=8)
     axis.set_xlabel("epoch", fontsize=7)
     axis.set_ylabel("%", fontsize=7)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    first, last = min(epochs), max(epochs)
+    beside = 0.5 + 0.03 * (last - first)
+    axis.set_xlim(first - beside, last + beside)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axis.tick_params(labelsize=6)
     axis.grid(visible=True, color="#dddddd", linewidth=0.5)

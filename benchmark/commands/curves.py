@@ -30,7 +30,7 @@ def main(given: Sequence[str]) -> int:
         "trainings", type=str, nargs="+", metavar="FOLDER", help="of a training that was evaluated as it went"
     )
     parser.add_argument("--out", required=True, type=str, metavar="FILE", help="ending in .png, .svg, .pdf or .csv")
-    parser.add_argument("--title", type=str, default=None, help="above the picture (default: names of the trainings)")
+    parser.add_argument("--title", type=str, default=None, help="above the picture (default: what is drawn)")
     options = parse(parser, given)
     out = picture_path(options.out, SUFFIXES)
     table = out.with_suffix(".csv")
@@ -40,8 +40,8 @@ def main(given: Sequence[str]) -> int:
     trainings = [read_curves(place, name) for place, name in named.items()]
     require_alike(trainings)
     if out != table:
-        title = ", ".join(named.values()) if options.title is None else options.title
-        draw_curves(trainings, out, title=title)
+        default = trainings[0].name if len(trainings) == 1 else f"{len(trainings)} trainings"
+        draw_curves(trainings, out, title=default if options.title is None else options.title)
         log(f"curves: {out}")
     write_table(trainings, table)
     log(f"figures: {table}")
