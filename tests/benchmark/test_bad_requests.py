@@ -183,7 +183,7 @@ def test_a_good_recipe_keeps_its_values(tmp_path):
 
 
 def requests_of(**changes):
-    options = {"method": "ezvsl", "checkpoint": [], "set": [], "refine": "ogl", "controls": True}
+    options = {"selection": None, "method": "ezvsl", "checkpoint": [], "set": [], "refine": "ogl", "controls": True}
     return running._requests(Namespace(**{**options, **changes}), "vggss")
 
 
