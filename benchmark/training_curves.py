@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -40,7 +40,7 @@ TOLD = {"last": "last epoch", "validation": "best on validation", "oracle": "bes
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which people tell apart however they see colours; without their yellow, too pale for a line."""
 
-DASHES = ("-", "--", ":", "-.")
+DASHES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 """Of the splits, where colours tell trainings apart."""
 
 HEADER = ("training", "epoch", "split", "purpose", "metric", "value")
