@@ -49,7 +49,7 @@ class Local:
     def _start(self, unit: Path, at_once: int) -> subprocess.Popen[bytes]:
         threads = str(max(1, len(os.sched_getaffinity(0)) // at_once))
         environment = {"OMP_NUM_THREADS": threads, **os.environ}
-        with log_of(unit).open("ab") as log:
+        with log_of(unit).open("wb") as log:
             return subprocess.Popen(  # noqa: S603 - this interpreter, our module, a file of ours
                 [sys.executable, "-m", "avbench.sweeping.worker", str(unit)],
                 stdin=subprocess.DEVNULL,
@@ -60,7 +60,7 @@ class Local:
 
 
 def log_of(unit: Path) -> Path:
-    """What the worker of a unit said."""
+    """What the latest worker of a unit said."""
     return unit.with_suffix(".log")
 
 
