@@ -259,7 +259,8 @@ class _Pace:
         return passed
 
     def _sum(self, what: str) -> float:
-        return sum(getattr(stretch, what) for stretch in self._window)
+        total: float = sum(getattr(stretch, what) for stretch in self._window)
+        return total
 
     def _per_second(self, what: str) -> float:
         seconds = self._sum("seconds")
