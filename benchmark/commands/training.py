@@ -156,35 +156,54 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--method", required=True, type=str, help="a name, or path/to/file.py:Name")
     parser.add_argument("--split", required=True, type=str, help="a name, or a YAML, CSV or folder of your own")
+    _add_recipe(parser)
+    _add_judging(parser)
+    _add_keeping(parser)
+    parser.add_argument(
+        "--metadata", type=str, default=None, metavar="DIR", help="folder with the official annotation files"
+    )
+    parser.add_argument("--data", type=str, default=None, metavar="ROOT", help="folder with frames/ and audio/")
+    parser.add_argument("--device", type=str, default="auto")
+    parser.add_argument("--workers", type=int, default=None, help="decoding processes (default: by the machine)")
+    parser.add_argument("--compile", action="store_true", help="run the loss through torch.compile")
+    parser.add_argument(
+        "--track", type=str, default=None, metavar="NAME[,NAME]", help="tensorboard, wandb, beside log.jsonl"
+    )
+    return parser
+
+
+def _add_recipe(parser: ArgumentParser) -> None:
     parser.add_argument("--recipe", type=str, default=None, help="demo (the default), vggsound-10k, ..., or a file")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the method")
     parser.add_argument("--epochs", type=int, default=None, help="instead of the recipe's; 0 keeps the initial weights")
     parser.add_argument("--seed", type=int, default=None, help="instead of the recipe's")
     parser.add_argument(
-        "--recipe-set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
+        "--recipe-set", action="append", default=[], metavar="KEY=VALUE",
         help="a value of the recipe, e.g. batch_size=64, precision=bf16, accumulate=4, negatives=per-device",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--validate",
-        type=str,
-        default=None,
-        metavar="LIST",
+        "--neighbours", action="append", default=[], metavar="MODALITY=SOURCE",
+        help="image=... and audio=...: an encoder or a table of avbench neighbours, instead of the recipe's",
+    )  # fmt: skip
+
+
+def _add_judging(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--validate", type=str, default=None, metavar="LIST",
         help="keep the best epoch on this list too, which is held out of training: vggsound-144k-val, demo-val, yours",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--oracle",
-        type=str,
-        default=None,
-        metavar="LIST[,LIST]",
+        "--oracle", type=str, default=None, metavar="LIST[,LIST]",
         help="test lists for curves; also keeps the best epoch on the first, which is chosen on the test",
-    )
+    )  # fmt: skip
     parser.add_argument("--every", type=int, default=1, help="epochs from one evaluation to the next")
+
+
+def _add_keeping(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=str, default=None, metavar="DIR", help="where the checkpoint goes (default: the store)"
     )
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted training")
     parser.add_argument(
         "--save-every", type=int, default=0, metavar="STEPS", help="states to resume from inside epochs; 0 for none"
     )
@@ -192,22 +211,6 @@ def _parser() -> ArgumentParser:
     parser.add_argument(
         "--keep-every", type=int, default=0, metavar="EPOCHS", help="weights of each such epoch stay; 0 for none"
     )
-    parser.add_argument("--compile", action="store_true", help="run the loss through torch.compile")
-    parser.add_argument(
-        "--track", type=str, default=None, metavar="NAME[,NAME]", help="tensorboard, wandb, beside log.jsonl"
-    )
-    parser.add_argument(
-        "--neighbours", action="append", default=[], metavar="MODALITY=SOURCE",
-        help="image=... and audio=...: an encoder or a table of avbench neighbours, instead of the recipe's",
-    )  # fmt: skip
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted training")
-    parser.add_argument(
-        "--metadata", type=str, default=None, metavar="DIR", help="folder with the official annotation files"
-    )
-    parser.add_argument("--data", type=str, default=None, metavar="ROOT", help="folder with frames/ and audio/")
-    parser.add_argument("--device", type=str, default="auto")
-    parser.add_argument("--workers", type=int, default=None, help="decoding processes (default: by the machine)")
-    return parser
 
 
 def _neighbours(given: Sequence[str]) -> dict[str, str]:

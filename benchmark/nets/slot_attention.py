@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from avbench.nets.company import drawn
+
 EPSILON = 1e-8
 """Added to every attention weight before it is divided by its sum over the tokens (official code)."""
 
@@ -87,7 +89,7 @@ class JointSlotAttention(nn.Module):
 
     def draw(self, tokens: Tensor) -> Tensor:
         """Uniform ``[B, P]`` in [0, 1) that decides which tokens hide: the image's first, then the sound's."""
-        return torch.rand(tokens.shape[:2], device=tokens.device)
+        return drawn(len(tokens), lambda n: torch.rand(n, tokens.shape[1], device=tokens.device))
 
     def _iterate(self, side: str, tokens: Tensor) -> Slots:
         part = self.get_submodule

@@ -174,7 +174,7 @@ class Loop:
     def _note(self, row: Row, terms: dict[str, Tensor], pairs: int, waited: float) -> None:
         values = torch.stack([term.detach().double() for term in terms.values()])
         self._waiting.append(({**row, "terms": list(terms)}, values, pairs, waited))
-        if len(self._waiting) >= (LAG if self.training.device.type == "cuda" else 1):
+        if row["step"] % (LAG if self.training.device.type == "cuda" else 1) == 0:
             self.flush()
 
     def _is_due(self, position: Position) -> bool:
