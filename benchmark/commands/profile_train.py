@@ -318,7 +318,8 @@ def _told(one: TrainingProfile) -> str:
     return (
         f"{one.per_second:.1f} pairs a second{goal}, {one.step_ms:.1f} ms a step, "
         f"{100 * one.waiting_share:.1f} % of it waiting for data:\n"
-        f"{_time(one.epoch_seconds)} an epoch of {TRAINED_ON}, {_time(one.epochs * one.epoch_seconds)} for the recipe's {one.epochs} epochs.\n"
+        f"{_time(one.epoch_seconds)} an epoch of {TRAINED_ON}, "
+        f"{_time(one.epochs * one.epoch_seconds)} for the recipe's {one.epochs} epochs.\n"
         f"The bare loop on batches that lie ready takes {bare.ms * one.setup.batch_size:.1f} ms a step, "
         f"{100 * one.floor:.1f} % of the step; of what it does without, {one.limit} takes longest.\n"
         f"Our loop takes {ours.ratio(preparing):.3f} times as long as the bare one with the same front-end, "
