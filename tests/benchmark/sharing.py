@@ -41,7 +41,7 @@ FURTHER = {
     "slavc-dropout": (SLAVC, replace(METHODS["slavc"][1], dropout_img=0.5, supervised="squared")),
     "lvs-paper": (LVS, LVSConfig(loss_form="paper", **NARROW)),
     "alignment-symmetric": (Alignment, replace(METHODS["alignment"][1], symmetric=True)),
-    "jsa-targets": (JSA, replace(METHODS["jsa"][1], num_slots=3, num_targets=2)),
+    "jsa-targets": (JSA, replace(METHODS["jsa"][1], num_slots=3, num_targets=2, lam1=0.0, decoders=False)),
 }
 CASES = METHODS | FURTHER
 
@@ -50,13 +50,13 @@ def built(name, *, alone=False):
     """A small network; ``alone``: one that rows of one process are enough for."""
     cls, config = CASES[name]
     torch.manual_seed(0)
-    return cls(replace(config, reciprocal_k=1) if alone and name.startswith("jsa") else config).double().train()
+    return cls(replace(config, reciprocal_k=1) if alone and name == "jsa" else config).double().train()
 
 
 def batch(name, rows):
     """Those rows of a batch of noise."""
     made = torch.Generator().manual_seed(5)
-    side, spectrogram = (224, (32, 501)) if name.startswith("jsa") else (64, (33, 40))
+    side, spectrogram = (224, (32, 501)) if name == "jsa" else (64, (33, 40))
 
     def noise(*shape):
         return torch.randn(TOTAL, *shape, generator=made, dtype=torch.float64)[rows]
@@ -180,7 +180,8 @@ def runs():
     """How the batch is dealt, what gathers, and the case, of each training step that two processes share."""
     gathering = [(how, "gathered", name) for how in DEALT for name in METHODS]
     further = [("uneven", "gathered", name) for name in FURTHER]
-    return gathering + further + [(how, "per-device", name) for how in DEALT for name in METHODS]
+    apart = [("even", "per-device", name) for name in METHODS] + [("uneven", "per-device", "slavc")]
+    return gathering + further + apart
 
 
 def main(rank, folder):
