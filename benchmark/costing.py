@@ -1,12 +1,11 @@
-"""What a training costs: as it was measured, and what another on the same device would."""
+"""What a training cost, as it was measured."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 
-from avbench.errors import UsageError
 from avbench.monitoring import SPEED, speed_lines
 
 
@@ -44,16 +43,11 @@ def measured(folder: Path) -> Cost | None:
     )
 
 
-def estimate(cost: Cost, pairs: int) -> Cost:
-    """The cost of ``pairs`` (samples times epochs) at the speed and with the memory of ``cost``, without evaluations.
-
-    It holds for the same method, batch size, precision and device; a cold start and evaluations come on top.
-
-    Raises:
-        UsageError: if ``cost`` has no speed.
-    """
-    if cost.pairs_per_second <= 0:
-        raise UsageError(
-            f"expected a speed above 0 to estimate from, got {cost.pairs_per_second:g} pairs/s: train longer"
-        )
-    return replace(cost, seconds=pairs / cost.pairs_per_second)
+def in_words(cost: Cost) -> str:
+    """``3 min 20 s, 412 pairs/s, 3 % of the time waiting for data, 1.2 GB``."""
+    minutes, seconds = divmod(round(cost.seconds), 60)
+    took = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    return (
+        f"{took}, {cost.pairs_per_second:,.0f} pairs/s, {cost.waiting:.0%} of the time waiting for data, "
+        f"{cost.memory_bytes / 1e9:.1f} GB"
+    ).replace("%", " %")

@@ -270,8 +270,9 @@ def truth_kinds(samples: Sequence[Sample]) -> set[Truth]:
 
 
 def _no_truth(split: Split) -> str:
-    if split.purpose == "train":
-        return f"the split {split.name} is a list to train on, without truth to score against: name a test split"
+    if split.purpose != "test":
+        use = "train" if split.purpose == "train" else "validate a training"
+        return f"the split {split.name} is a list to {use} on, without truth to score against: name a test split"
     return f"the split {split.name} has no boxes, and no masks were found: its masks lie with the media, pass --data"
 
 

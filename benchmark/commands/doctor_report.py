@@ -103,6 +103,9 @@ class Checkup:
     def _use(self) -> str:
         if self.split.purpose == "train":
             return shlex.join(["avbench", "train", "--method", "jsa", *self.given])
+        if self.split.purpose == "validation":
+            whole = self.split.name.removesuffix("-val")
+            return shlex.join(["avbench", "train", "--method", "jsa", "--split", whole, "--validate", self.split.name])
         return shlex.join(["avbench", "run", "--method", "disc,square,whole", *self.given])
 
     def _where(self) -> str:

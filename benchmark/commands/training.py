@@ -86,8 +86,8 @@ def _training(ref: MethodRef, split: Split, overrides: dict[str, Any], places: P
     from avbench.training import Judging, Keeping, Training
 
     recipe, neighbours = _recipe(ref, options), _neighbours(options.neighbours)
-    validation, split = _validation(split, places, options)
     oracle = [open_split(name, places, bar) for name in names(options.oracle, "test list")] if options.oracle else []
+    validation, split = _validation(split, oracle, places, options)
     judging = Judging(validation, tuple(oracle), options.every)
     default = checkpoint_folder(ref, recipe, split, overrides, neighbours=neighbours, judged=judging.described())
     settings = Settings(device=options.device, workers=options.workers)
@@ -98,13 +98,14 @@ def _training(ref: MethodRef, split: Split, overrides: dict[str, Any], places: P
     )  # fmt: skip
 
 
-def _validation(split: Split, places: Places, options: Namespace) -> tuple[Split | None, Split]:
+def _validation(split: Split, tests: Sequence[Split], places: Places, options: Namespace) -> tuple[Split | None, Split]:
     """The list to validate on, and what is left to train on without it."""
     if options.validate is None:
         return None, split
-    from avbench.data.held_out import check_validation, without
+    from avbench.data.held_out import check_validation, require_disjoint, without
 
     held_out = open_split(options.validate, places, bar)
+    require_disjoint(held_out, tests)
     unknown = check_validation(held_out, metadata=places.metadata)
     if unknown:
         log(f"{held_out.name} was not compared with the test lists {', '.join(unknown)}: their files are not at hand")
@@ -115,27 +116,36 @@ def _validation(split: Split, places: Places, options: Namespace) -> tuple[Split
 
 
 def _train(training: Training, options: Namespace) -> None:
-    from avbench.training import broken_samples, train
+    from avbench.training import train
 
     trackers = names(options.track, "tracker") if options.track else []
     check_trackers(trackers)
-    out = training.out
-    if (out / CONFIG).exists():
+    if (training.out / CONFIG).exists():
         log(f"trained already: {train(training)}")
         return
     train(training, resume=options.resume, progress=bar, watch=partial(_watch, training, trackers))
-    if not leads():
-        return
+    if leads():
+        _report(training)
+
+
+def _report(training: Training) -> None:
+    """Say what came of a training."""
+    from avbench.costing import in_words, measured
+    from avbench.training import broken_samples
+
+    out = training.out
     log(f"checkpoint: {out}")
     if broken := broken_samples(out):
         n = len(training.split.samples)
         log(f"{len(broken)} of {n} samples could not be decoded and were left out: {out / 'log.jsonl'} names them")
-    for rule in ("validation", "oracle"):
-        if (best := out / f"best-{rule}").exists():
+    if cost := measured(out):
+        log(f"cost: {in_words(cost)}")
+    for best in (out / f"best-{rule}" for rule in ("validation", "oracle")):
+        if best.exists():
             log(f"{read_json(best / CONFIG)['meta']['selection']}: {best}")
-    for name in ("curve.png", "evaluations.png"):
-        if (out / name).exists():
-            log(f"curve: {out / name}")
+    for picture in (out / name for name in ("curve.png", "evaluations.png")):
+        if picture.exists():
+            log(f"curve: {picture}")
 
 
 def _watch(training: Training, trackers: Sequence[str], steps: int, done: int) -> Monitor:

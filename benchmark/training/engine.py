@@ -253,7 +253,7 @@ class _Session:
     def _finish(self, method: Any, average: AveragedModel | None, meta: dict[str, Any]) -> None:
         training = self.training
         if training.recipe.epochs:
-            draw_curves(training.out, f"{training.recipe.name} on {training.split.name}")
+            _draw(training.out, f"{training.recipe.name} on {training.split.name}")
         if average is not None:
             told = f"{meta['selection']}, weights averaged with momentum {training.recipe.ema:g}"
             folder, averaged = training.out / AVERAGE, {**meta, "selection": told}
@@ -277,8 +277,11 @@ class _Bar(Unwatched):
         self.advance(1)
 
 
-def draw_curves(out: Path, title: str) -> None:
+def _draw(out: Path, title: str) -> None:
     """Draw what a training logged: curve.png of its loss, evaluations.png where it was evaluated."""
     from avbench.pictures import training_curve
+    from avbench.training_curves import draw_evaluations
 
     training_curve(out / LOG, out / "curve.png", title=title)
+    if (out / EVALUATIONS).exists():
+        draw_evaluations(out, out / "evaluations.png", title=title)

@@ -151,7 +151,7 @@ augment = { used = ["flip", "masks"] }
     ("old", "new", "message"),
     [
         ('"adamw"', '"sgd"', r"the recipe mine expects adam or adamw under optimizer, got 'sgd'"),
-        ('"one-cycle"', '"foo"', r"expects constant or one-cycle under schedule, got 'foo'"),
+        ('"one-cycle"', '"foo"', r"expects constant or one-cycle or cosine or step under schedule, got 'foo'"),
         ('"squash"', '"x"', r"expects squash or crop under images, got 'x'"),
         (
             '"masks"',

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from avbench.costing import Cost, estimate, measured
-from avbench.errors import AvbenchError, UsageError
+from avbench.costing import Cost, in_words, measured
+from avbench.errors import AvbenchError
 from avbench.monitoring import SPEED
 
 ROWS = [
@@ -32,11 +32,8 @@ def test_a_damaged_file_is_an_error(tmp_path):
         measured(tmp_path)
 
 
-def test_an_estimate_keeps_speed_and_memory():
-    cost = Cost(60.0, 2000.0, 0.25, 4_000_000_000)
-    assert estimate(cost, pairs=144_000 * 50) == Cost(3600.0, 2000.0, 0.25, 4_000_000_000)
-
-
-def test_no_speed_no_estimate():
-    with pytest.raises(UsageError, match="expected a speed above 0 to estimate from, got 0 pairs/s"):
-        estimate(Cost(0.0, 0.0, 0.0, 1), pairs=10)
+def test_in_words():
+    assert in_words(Cost(200.4, 411.6, 0.031, 1_240_000_000)) == (
+        "3 min 20 s, 412 pairs/s, 3 % of the time waiting for data, 1.2 GB"
+    )
+    assert in_words(Cost(9.0, 1500.0, 0.0, 400_000_000)).startswith("9 s, 1,500 pairs/s, 0 % of")
