@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ RETRIES = 3
 """Times that a unit is begun again, from its last state, when its worker or its machine dies."""
 MEMORY = 80_000_000
 """Bytes of the object store of a cluster that is started here: units hand over nothing but sentences."""
+
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_agent_register_timeout_ms": "120000",
+    "RAY_raylet_start_wait_time_s": "120",
+}
+"""Of Ray, read when it is imported: nothing is reported to its makers, and a busy machine has time to start it."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +47,14 @@ class OnRay:
             UsageError: where Ray is not installed.
             AvbenchError: where its cluster cannot be reached.
         """
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         try:
             import ray
         except ImportError:
             raise UsageError("the launcher ray needs Ray, which is not installed: pip install avbench[ray]") from None
         failed: dict[Path, str] = {}
-        with self._cluster(ray):
+        with redirect_stdout(sys.stderr), self._cluster(ray):  # where Ray tells of workers that died
             task = ray.remote(attempt).options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=RETRIES)
             running = {task.remote(str(unit)): unit for unit in units}
             for unit in units:
@@ -72,9 +81,10 @@ class OnRay:
                 ray.init(**own, **quiet)
             else:
                 ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as problem:
+        except Exception as problem:  # a cluster that does not start in time raises no narrower one
             place = "here" if self.address is None else f"at {self.address}"
-            raise AvbenchError(f"expected a Ray cluster {place}, which cannot be had ({problem}): start one") from None
+            why = f"which cannot be had ({_told(problem)}): start one"
+            raise AvbenchError(f"expected a Ray cluster {place}, {why}") from None
         try:
             yield
         finally:
@@ -85,7 +95,12 @@ def _outcome(ray: Any, done: Any) -> str | None:
     try:
         reason: str | None = ray.get(done)
     except ray.exceptions.RayTaskError as problem:
-        return f"its worker raised {' '.join(str(problem.cause).split())}"
+        return f"its worker raised {_told(problem.cause)}"
     except ray.exceptions.RayError as problem:
         return f"its worker died {RETRIES + 1} times ({str(problem).splitlines()[0]}): run the same command again"
     return reason
+
+
+def _told(problem: BaseException) -> str:
+    """An error of other people's code on one line."""
+    return " ".join(str(problem).split())

@@ -1,8 +1,10 @@
 """Running sweeps: the cache, failures, several seeds, killed workers, Ray on two nodes, submitit's local executor."""
 
 import json
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from avbench.errors import UsageError
 from avbench.store import write_json
 from avbench.sweeping import locally
 from avbench.sweeping.locally import Local
-from avbench.sweeping.on_ray import OnRay
+from avbench.sweeping.on_ray import ENVIRONMENT, OnRay
 from avbench.sweeping.on_slurm import OnSlurm, SlurmUnit
 from avbench.sweeping.worker import attempt
 
@@ -223,16 +225,26 @@ def test_a_worker_that_ends_without_a_sentence(place, monkeypatch):
     assert [key for key, _ in events] == ["a", "a"]
 
 
+def node() -> dict[str, int | bool]:
+    """Of a small node. Its ports are chosen here: a raylet waits 15 s at most for ports that its agents choose."""
+    agents = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("", 0))) for _ in agents]
+        ports = dict(zip(agents, [one.getsockname()[1] for one in sockets], strict=True))
+    return {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False, **ports}
+
+
 @pytest.mark.filterwarnings("ignore")
-def test_ray_on_two_nodes_finishes_though_a_worker_is_killed(capsys, place):
+def test_ray_on_two_nodes_finishes_though_a_worker_is_killed(capsys, place, monkeypatch):
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
     killed_at_gain_two(place)
-    cluster = Cluster(initialize_head=True, head_node_args=node)
+    cluster = Cluster(initialize_head=True, head_node_args=node())
     try:
-        cluster.add_node(**node)
+        cluster.add_node(**node())
         code, found, said = sweep(capsys, "--launcher", "ray", "--ray-address", cluster.address, "--workers", "0")
     finally:
         cluster.shutdown()
