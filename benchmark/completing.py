@@ -8,37 +8,64 @@ from typing import Any
 
 from avbench.building import build_request
 from avbench.checkpoints import load_weights
+from avbench.data.sharding import ALONE, Shard
 from avbench.opening import Progress
 from avbench.parts import missing_parts
 from avbench.predicting import predict, resolve_device
+from avbench.processes import meet
 from avbench.request import PART, Job, MethodRequest
 from avbench.retrieval import rank_embeddings
 from avbench.scoring import record_tasks, score_tasks
-from avbench.stored import Task, describe_job, write_stored
+from avbench.stored import Stored, Task, describe_job, write_stored
 from avbench.truth import read_truth, write_truth
 
 
-def complete(jobs: Sequence[Job], everything: Sequence[Job], built: dict[str, Any], progress: Progress) -> None:
+def complete(
+    jobs: Sequence[Job],
+    everything: Sequence[Job],
+    built: dict[str, Any],
+    progress: Progress,
+    *,
+    shard: Shard = ALONE,
+) -> None:
     """Bring ``jobs`` to their records.
+
+    Several processes, one per device, share the predictions by parts; the first scores them, and all go on when the
+    records are there.
 
     Args:
         jobs: Those of which a record is missing.
         everything: All jobs of the run, among them the object prior that others fuse in.
         built: Methods that exist already, by the key of their job; the others are loaded.
         progress: For the two bars.
+        shard: Which of the processes this is.
     """
     prior = next((job for job in everything if job.method.ref.name == "ogl"), None)
     wanted = list(jobs) if prior is None or prior in jobs else [*jobs, prior]
     device = str(resolve_device(jobs[0].settings.device))
+    meet(shard)
     truth_file = write_truth(jobs[0].split, jobs[0].settings.runs)
     methods = [built.get(job.key) or build_request(job.method, device) for job in wanted]
     stored = {
         job.key: describe_job(job, truth=truth_file, resolved=_resolved(job, method), device=device)
         for job, method in zip(wanted, methods, strict=True)
     }
-    for described in stored.values():
-        write_stored(described)
-    _predict(wanted, methods, progress)
+    if shard.rank == 0:
+        for described in stored.values():
+            write_stored(described)
+    meet(shard)
+    _predict(wanted, methods, progress, shard)
+    meet(shard)
+    if shard.rank == 0:
+        _score(jobs, wanted, methods, stored, progress)
+    meet(shard)
+
+
+def _score(
+    jobs: Sequence[Job], wanted: Sequence[Job], methods: Sequence[Any], stored: dict[str, Stored], progress: Progress
+) -> None:
+    truth_file = next(iter(stored.values())).truth_path
+    prior = next((job for job in wanted if job.method.ref.name == "ogl"), None)
     truth = read_truth(truth_file)
     for job, method in zip(wanted, methods, strict=True):
         if job.settings.retrieval:
@@ -49,15 +76,15 @@ def complete(jobs: Sequence[Job], everything: Sequence[Job], built: dict[str, An
         record_tasks(tasks, score_tasks(tasks, truth, prior=fused, advance=advance), truth)
 
 
-def _predict(jobs: Sequence[Job], methods: Sequence[Any], progress: Progress) -> None:
+def _predict(jobs: Sequence[Job], methods: Sequence[Any], progress: Progress, shard: Shard) -> None:
     samples = len(jobs[0].split.samples)
     missing = sorted({n for job in jobs for n in missing_parts(job.folder, samples)})
     if not missing:
         return
-    total = sum(min(PART, samples - n * PART) for n in missing)
+    total = sum(min(PART, samples - n * PART) for n in shard.of(missing))
     title = f"{', '.join(job.method.ref.name for job in jobs)} on {jobs[0].split.name}"
     with progress(f"predicting {title}", total) as advance:
-        predict(jobs, methods, advance)
+        predict(jobs, methods, advance, shard=shard)
 
 
 def _is_file(request: MethodRequest) -> bool:

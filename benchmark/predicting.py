@@ -20,6 +20,7 @@ from avbench.data.sharding import ALONE, Shard
 from avbench.errors import AvbenchError, UsageError, unknown_name
 from avbench.locking import locked
 from avbench.parts import Part, missing_parts, write_part
+from avbench.processes import is_launched, meet
 from avbench.request import PART, Job, Settings, require_image_query
 from avbench.store import read_json, write_json
 from avbench.types import Batch, Frontend, Picture
@@ -40,20 +41,37 @@ class _Worker:
 
 
 def resolve_device(text: str) -> torch.device:
-    """``auto`` is the GPU where there is one.
+    """``auto`` is the GPU where there is one; each of several processes that torchrun started has one of its own.
 
     Raises:
         UsageError: for a device that torch does not know or cannot reach.
     """
     if text == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return _own(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     try:
         device = torch.device(text)
     except RuntimeError:
         raise UsageError(f"expected a device such as cpu, cuda or cuda:1, got {text!r}") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"the device {text} was asked for, but torch sees no GPU here: use --device cpu")
-    return device
+    return _own(device)
+
+
+def _own(device: torch.device) -> torch.device:
+    """This process's GPU where torchrun started it and a GPU is asked for, else ``device``.
+
+    Raises:
+        UsageError: where more processes than GPUs were started on this machine.
+    """
+    if device.type != "cuda" or not is_launched():
+        return device
+    local, seen = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if local >= seen:
+        raise UsageError(
+            f"torchrun started {os.environ['LOCAL_WORLD_SIZE']} processes here, and torch sees {seen} GPUs: start one "
+            "process per GPU, with --nproc-per-node"
+        )
+    return torch.device("cuda", local)
 
 
 def predict(
@@ -70,7 +88,7 @@ def predict(
         jobs: What to predict; each has its own folder of part files.
         methods: The networks, in eval mode and on the device, one per job.
         advance: Called with the number of samples that a batch finished.
-        shard: Which part of the missing parts is this process's; all of them must begin before any has ended.
+        shard: Which of several processes this is, all of which call this.
 
     Raises:
         AvbenchError: if a sample cannot be decoded; the parts before it are kept.
@@ -81,6 +99,7 @@ def predict(
     for worker in workers:
         worker.missing.intersection_update(numbers)
     workers = [worker for worker in workers if worker.missing]
+    meet(shard)  # what one of them writes from now on would be missing no more to another
     if not workers:
         return
     indices = [i for n in numbers for i in range(n * PART, min((n + 1) * PART, samples))]

@@ -1,4 +1,4 @@
-"""Which of the processes that torchrun started this one is. Imports no torch."""
+"""Which of the processes that torchrun started this one is. Imports no torch at first."""
 
 from __future__ import annotations
 
@@ -20,3 +20,14 @@ def shard_of_process() -> Shard:
 def leads() -> bool:
     """Whether this is the process that writes and reports."""
     return shard_of_process().rank == 0
+
+
+def meet(shard: Shard) -> None:
+    """Wait until every process has come here; alone, go on."""
+    if shard.world == 1:
+        return
+    import torch.distributed as dist
+
+    if not dist.is_initialized():
+        dist.init_process_group("gloo")
+    dist.barrier()

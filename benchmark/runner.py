@@ -14,9 +14,11 @@ from typing import Any
 
 from avbench.checkpoints import checkpoint_given
 from avbench.data.coverage import Coverage, covered
+from avbench.data.sharding import ALONE
 from avbench.data.splits import Split
 from avbench.errors import UsageError
 from avbench.opening import Places, Progress, open_split, silent
+from avbench.processes import shard_of_process
 from avbench.records import Record, read_record
 from avbench.registry import MethodInfo, MethodRef, describe, find_method
 from avbench.request import Job, MethodRequest, Settings, part_count, part_path, protocols_for
@@ -153,7 +155,8 @@ def _is_recorded(job: Job) -> bool:
 def _complete(jobs: Sequence[Job], built: dict[str, Any], progress: Progress) -> None:
     from avbench.completing import complete
 
-    complete([job for job in jobs if not _is_recorded(job)], jobs, built, progress)
+    shard = shard_of_process() if not built else ALONE
+    complete([job for job in jobs if not _is_recorded(job)], jobs, built, progress, shard=shard)
 
 
 def _request_for_object(method: Any) -> MethodRequest:

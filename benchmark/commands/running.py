@@ -30,6 +30,7 @@ from avbench.data.splits import split_names, split_summary
 from avbench.errors import UsageError, unknown_name
 from avbench.metrics.protocols import PROTOCOLS
 from avbench.opening import Places
+from avbench.processes import leads
 from avbench.records import Record, Selection
 from avbench.registry import describe, find_method
 from avbench.request import ALL, MethodRequest, Refinement, Settings, protocol_called
@@ -65,11 +66,15 @@ def main(given: Sequence[str]) -> int:
     records: list[Record] = []
     for outcomes in evaluated(options, "avbench run " + " ".join(given)):
         found = _gathered(outcomes)
+        if not leads():
+            continue
         records += found
         if not options.json:
             _show(found, outcomes[0] if options.pictures else None, side_by_side=options.side_by_side)
         for line in of_checkpoints(found, outcomes[0].jobs[0].split, optional_path(options.metadata)):
             log(f"leakage: {line}")
+    if not leads():
+        return 0
     if options.json:
         json.dump([record.as_json() for record in records], sys.stdout, indent=1, allow_nan=False)
         print()

@@ -14,33 +14,15 @@ from lightning_fabric.plugins import MixedPrecision, Precision
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from avbench.errors import UsageError
-from avbench.processes import is_launched, shard_of_process
+from avbench.processes import shard_of_process
 from avbench.types import Batch
 
 MIXED = {"bf16": "bf16-mixed", "fp16": "16-mixed"}
 """Fabric's names of the precisions that compute in 16 bits and keep weights in 32."""
 
 
-def device_of_process(device: torch.device) -> torch.device:
-    """This process's own GPU where torchrun started several and a GPU is asked for, else ``device``.
-
-    Raises:
-        UsageError: where more processes than GPUs were started on this machine.
-    """
-    if device.type != "cuda" or not is_launched():
-        return device
-    local, seen = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-    if local >= seen:
-        raise UsageError(
-            f"torchrun started {os.environ['LOCAL_WORLD_SIZE']} processes here, and torch sees {seen} GPUs: start one "
-            "process per GPU, with --nproc-per-node"
-        )
-    return torch.device("cuda", local)
-
-
 def open_fabric(device: torch.device, precision: str) -> Fabric:
-    """Fabric over this process's device, and over the others' where torchrun started several; they have met then."""
+    """Fabric over ``device``, or over one device per process where torchrun started several; they have met then."""
     shard = shard_of_process()
     if shard.world > 1:
         here = int(os.environ["LOCAL_WORLD_SIZE"])

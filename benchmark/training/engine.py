@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from avbench.opening import Progress, silent
 from avbench.preparing import training_windows, views_of
 from avbench.processes import shard_of_process
 from avbench.registry import load_class, make_config
-from avbench.training.devices import Loss, device_of_process, open_fabric, share_buffers
+from avbench.training.devices import Loss, open_fabric, share_buffers
 from avbench.training.judging import Judge, best_folder, check_lists, telling
 from avbench.training.loop import Loop
 from avbench.training.optimising import make_optimizer, steps_per_epoch, total_steps
@@ -77,7 +76,6 @@ def train(training: Training, *, resume: bool = False, progress: Progress = sile
             samples cannot be decoded.
     """
     shard = shard_of_process()
-    training = replace(training, device=device_of_process(training.device))
     with locked(training.out) if shard.rank == 0 else nullcontext():
         if shard.world == 1 and _is_done(training):
             return training.out

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from avbench.cli import main
 from avbench.monitoring import Unwatched
 from avbench.training import broken_samples, train
 
@@ -100,11 +101,23 @@ def trained(folder, learner_in):
     listed = folder / "together.json"
     listed.write_text(json.dumps(together))
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    evaluated = evaluation(folder, plugin, many)
     done = subprocess.run(
-        [*launch, str(SCRIPT), str(listed)], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+        [*launch, str(SCRIPT), str(listed), *evaluated, "--runs", str(folder / "two")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)) == 1, "one process prints"
+    assert main([*evaluated, "--runs", str(folder / "one")]) == 0
     return folder
+
+
+def evaluation(folder, plugin, split):
+    """The evaluation of a trained checkpoint, without a folder of runs."""
+    checkpoint = ["--checkpoint", str(folder / "learner-1"), "--retrieval"]
+    return ["run", "--method", f"{plugin}:Tiny", "--split", str(split), "--controls", "false", *checkpoint, "--json"]
 
 
 def logged(folder):
@@ -148,6 +161,16 @@ def test_evaluations_are_equal_bit_for_bit(trained):
     assert json.loads(one)["n"] == 520
     assert "locacc" in json.loads(one)
     assert one == two
+
+
+def test_an_evaluation_by_two_processes_is_that_of_one_bit_for_bit(trained):
+    kinds = ("predictions/**/part-*", "predictions/**/retrieval*", "records/**/*.parquet")
+    for kind in kinds:
+        one, two = ([path.read_bytes() for path in sorted((trained / name).glob(kind))] for name in ("one", "two"))
+        assert one
+        assert one == two
+    (record,), (also,) = (list((trained / name).glob("records/*/*.json")) for name in ("one", "two"))
+    assert json.loads(record.read_text())["metrics"] == json.loads(also.read_text())["metrics"]
 
 
 def test_a_broken_sample_of_one_process_is_told_once(trained):

@@ -1,6 +1,6 @@
-"""Trainings named in a JSON file, one after the other: run by torchrun as one of several processes.
+"""Trainings named in a JSON file, one after the other, then a command: run by torchrun as one of several processes.
 
-``torchrun --nproc-per-node 2 trained_together.py FILE.json``
+``torchrun --nproc-per-node 2 trained_together.py FILE.json run --method ...``
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from avbench.cli import main
 from avbench.data.splits import load_split
 from avbench.recipe import load_recipe
 from avbench.registry import find_method
@@ -31,3 +32,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     for told in json.loads(Path(sys.argv[1]).read_text()):
         train(training_of(told), resume=True)
+    sys.exit(main(sys.argv[2:]))
