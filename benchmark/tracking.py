@@ -111,8 +111,8 @@ class TensorBoard(_Scalars):
 
     def __init__(self, out: Path, description: dict[str, Any], done: int) -> None:
         super().__init__()
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
-        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
         folder = out / "tensorboard"
         folder.mkdir(parents=True, exist_ok=True)

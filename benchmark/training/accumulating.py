@@ -82,7 +82,7 @@ class _Part(Company):
         if not rows.requires_grad:
             return rows
         passed = rows.view_as(rows)
-        passed.register_hook(lambda gradient: gradient * len(self.members))
+        passed.register_hook(lambda gradient: gradient * len(self.members))  # type: ignore[no-untyped-call]
         return passed
 
 
@@ -145,9 +145,10 @@ class Accumulator:
         for call in zip(*exchange.own, strict=True):
             rows = torch.cat(call)
             if company is not None and company.negatives == "gathered":
-                exchange.all.append(list(gather(rows, company.sizes, company.rank).split(list(parts[0].sizes))))
+                everyones = gather(rows, company.sizes, company.rank)
+                exchange.all.append(list(torch.split(everyones, list(parts[0].sizes))))
             else:
-                own = rows.split([part.sizes[part.rank] for part in parts])
+                own = torch.split(rows, [part.sizes[part.rank] for part in parts])
                 exchange.all.append([own[0]] * parts[0].first + list(own))
 
 

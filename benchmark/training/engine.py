@@ -157,7 +157,8 @@ class _Session:
         optimizer = make_optimizer(recipe, method, self.training.device)
         average = None
         if recipe.ema:
-            average = AveragedModel(method, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+            following = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+            average = AveragedModel(method, multi_avg_fn=following, use_buffers=True)
         return Parts(method, optimizer, self.fabric.strategy.precision, average)
 
     def _pairs(self, method: Any, position: Position) -> TrainingSet:

@@ -13,7 +13,6 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 
 from avbench.data.batches import RawBatch
 from avbench.data.sharding import Shard
@@ -163,7 +162,7 @@ class Loop:
         self.parts.optimizer.zero_grad(set_to_none=True)
         terms = self._gradients(batch)
         self.parts.precision.optimizer_step(self.parts.optimizer)
-        if isinstance(self.parts.average, AveragedModel):
+        if self.parts.average is not None:
             self.parts.average.update_parameters(self.parts.method)
         return terms
 

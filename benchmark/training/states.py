@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
 from avbench.checkpoints import MODEL, save_checkpoint
 from avbench.errors import AvbenchError
@@ -75,7 +76,7 @@ class Parts:
     method: Any
     optimizer: torch.optim.Optimizer
     precision: Any
-    average: torch.nn.Module | None = None
+    average: AveragedModel | None = None
 
 
 def states(out: Path) -> list[Path]:
