@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
@@ -14,11 +15,14 @@ from avbench.data.batches import RawBatch
 from avbench.data.splits import Sample
 from avbench.errors import AvbenchError, UsageError, unknown_name
 from avbench.recipe import Recipe
-from avbench.types import Batch, View, Window
+from avbench.types import CANVAS, Batch, View, Window
 from avbench.weights import is_annotated, truth_weights
 
 MASKS: dict[str, Literal["official", "fixed"]] = {"masks": "official", "masks_fixed": "fixed"}
 """How an augmentation of a recipe counts a spectrogram's axes."""
+
+SALT = "avbench-annotated:"
+"""Stands before an id where its place among the annotated clips is hashed."""
 
 
 def views_of(method: Any) -> tuple[View, ...]:
@@ -47,7 +51,7 @@ def prepare(raw: RawBatch, method: Any, recipe: Recipe, samples: Sequence[Sample
     The recipe's augmentation is for all pictures and all sounds, each with chances of its own, except for the
     ``augmented`` picture, which is :func:`avbench.augment.simclr_view` of the one that was decoded. The ``augmented``
     sound is the clip's window at random, the ``conceptual`` pair that of the partners. The truth, the union of the
-    boxes, is cropped and flipped with the picture.
+    boxes, is cropped and flipped with the picture; samples beyond the recipe's share of the annotated are without.
 
     Args:
         raw: with the windows of :func:`training_windows`, and with partners where the method has conceptual views.
@@ -62,7 +66,7 @@ def prepare(raw: RawBatch, method: Any, recipe: Recipe, samples: Sequence[Sample
     flips = draw_flips(len(raw.ids), recipe.augment)
     batch = Batch(raw.ids, _picture(_images(raw), recipe, flips), _sound(raw, own, method, recipe))
     if getattr(method, "wants_truth", False):
-        batch.truth, batch.annotated = _truth(raw, samples, flips)
+        batch.truth, batch.annotated = _truth(raw, samples, flips, recipe.annotated)
     for view in views_of(method):
         if view == "augmented":
             batch.image_views[view] = normalise(simclr_view(_images(raw)))
@@ -73,6 +77,16 @@ def prepare(raw: RawBatch, method: Any, recipe: Recipe, samples: Sequence[Sample
             batch.image_views[view] = _picture(_images(other), recipe, flips)
             batch.audio_views[view] = _sound(other, own, method, recipe)
     return batch
+
+
+def within_share(name: str, share: float) -> bool:
+    """Whether the clip ``name`` is among the ``share`` of clips whose annotation a training uses.
+
+    It is where the SHA-256 of :data:`SALT` and the id, as a fraction in [0, 1), lies below the share, so that it is the
+    same in every epoch and process, and stays so for every larger share.
+    """
+    place = int.from_bytes(hashlib.sha256((SALT + name).encode()).digest())
+    return place < share * 2**256
 
 
 def _shifted(window: Window) -> Window:
@@ -104,9 +118,11 @@ def _sound(raw: RawBatch, window: Window, method: Any, recipe: Recipe) -> Tensor
     return spectrograms
 
 
-def _truth(raw: RawBatch, samples: Sequence[Sample], flips: Tensor | None) -> tuple[Tensor, Tensor]:
+def _truth(raw: RawBatch, samples: Sequence[Sample], flips: Tensor | None, share: float) -> tuple[Tensor, Tensor]:
     shown = [(samples[index], place) for index, place in zip(raw.indices, raw.places, strict=True)]
-    truth = torch.stack([truth_weights(sample, place) for sample, place in shown])
+    known = [is_annotated(sample) and within_share(sample.id, share) for sample, _ in shown]
+    hidden = torch.zeros(CANVAS, CANVAS)
+    truth = torch.stack([truth_weights(*one) if use else hidden for one, use in zip(shown, known, strict=True)])
     truth = truth if flips is None else flipped(truth, flips)
     device = _images(raw).device
-    return truth.to(device), torch.tensor([is_annotated(sample) for sample, _ in shown], device=device)
+    return truth.to(device), torch.tensor(known, device=device)

@@ -24,7 +24,10 @@ LEAST = {
     "warmup_epochs": 0,
     "ema": 0,
 }
-"""Smallest value allowed, by key; ``lr`` must be above 0, ``ema`` below 1."""
+"""Smallest value allowed, by key; ``ema`` must be below 1."""
+
+POSITIVE = frozenset({"lr", "annotated"})
+"""Values that must be above 0; ``annotated`` at most 1."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,9 @@ class Recipe:
     """Epochs over which the rate rises linearly, before the schedule begins."""
     ema: float = 0.0
     """Above 0, weights that follow the trained ones with this momentum after each step are kept beside them."""
+    annotated: float = 1.0
+    """Share, in (0, 1], of the annotated clips whose annotation the training uses; the rest count as unannotated. Which
+    ones depends on a hash of the id alone, and those of a share are among those of a larger one."""
 
     @property
     def neighbours(self) -> dict[str, str]:
@@ -169,6 +175,8 @@ def _whole(recipe: Recipe) -> Recipe:
         raise UsageError(f"the recipe {name} draws masks twice: keep masks or masks_fixed under augment")
     if recipe.ema >= 1:
         raise UsageError(f"the recipe {name} expects ema below 1, got {recipe.ema}: weights would never move")
+    if recipe.annotated > 1:
+        raise UsageError(f"the recipe {name} expects annotated of at most 1, got {recipe.annotated}: it is a share")
     if recipe.warmup_epochs and recipe.warmup_epochs >= recipe.epochs > 0:
         raise UsageError(
             f"the recipe {name} warms up for {recipe.warmup_epochs:g} of its {recipe.epochs} epochs: lower "
@@ -210,8 +218,8 @@ def _checked(name: str, key: str, value: Any) -> Any:
         raise UsageError(f"the recipe {name} expects {_wanted(hint)} under {key}, got {value!r}: correct the file")
     if key in LEAST and value < LEAST[key]:
         raise UsageError(f"the recipe {name} expects {key} of at least {LEAST[key]}, got {value!r}: correct the file")
-    if key == "lr" and value <= 0:
-        raise UsageError(f"the recipe {name} expects lr above 0, got {value!r}: correct the file")
+    if key in POSITIVE and value <= 0:
+        raise UsageError(f"the recipe {name} expects {key} above 0, got {value!r}: correct the file")
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -19,6 +19,7 @@ from avbench.errors import UsageError
 from avbench.frontends import ScipySpectrogram, rolled_clip
 from avbench.nets.company import Dropout, begins_batch, gathered
 from avbench.nets.momentum import follow, momentum_copy
+from avbench.nets.precision import at_least_float32
 from avbench.nets.resnet import Trunk, load_imagenet
 from avbench.nets.two_encoders import (
     best_cell_similarity,
@@ -245,7 +246,8 @@ def supervise(scores: Tensor, truth: Tensor, annotated: Tensor, *, squared: bool
     """How far the maps are from the consensus, averaged over all pixels; rows without annotation count 0.
 
     Maps are upsampled (bicubic, align_corners=False) and rescaled so that the smallest score of the whole batch is 0
-    and the largest 1, as ``train.py`` of the official code does; a batch of one constant score becomes 0.
+    and the largest 1, as ``train.py`` of the official code does; a batch of one constant score becomes 0. All of it is
+    computed in float32 at least, whatever the caller's autocast.
 
     Args:
         scores: ``[B, h, w]``, of any scale.
@@ -256,12 +258,15 @@ def supervise(scores: Tensor, truth: Tensor, annotated: Tensor, *, squared: bool
 
     Returns: a scalar. The official code computes its maps without gradient, so that its term trains nothing.
     """
-    large = F.interpolate(scores[:, None], size=truth.shape[-2:], mode="bicubic", align_corners=False)[:, 0]
-    low, high = large.amin(), large.amax()
-    shares = (large - low) / (high - low).clamp_min(torch.finfo(large.dtype).tiny)
-    if squared:
-        pixels = (shares - truth).square()
-    else:
-        inside = (shares > EXTREME) & (shares < 1 - EXTREME)
-        pixels = F.binary_cross_entropy(torch.where(inside, shares, shares.detach()), truth, reduction="none")
-    return (pixels * annotated[:, None, None]).mean()
+    with torch.autocast(scores.device.type, enabled=False):
+        large = F.interpolate(
+            at_least_float32(scores)[:, None], size=truth.shape[-2:], mode="bicubic", align_corners=False
+        )[:, 0]
+        low, high = large.amin(), large.amax()
+        shares = (large - low) / (high - low).clamp_min(torch.finfo(large.dtype).tiny)
+        if squared:
+            pixels = (shares - truth).square()
+        else:
+            inside = (shares > EXTREME) & (shares < 1 - EXTREME)
+            pixels = F.binary_cross_entropy(torch.where(inside, shares, shares.detach()), truth, reduction="none")
+        return (pixels * annotated[:, None, None]).mean()

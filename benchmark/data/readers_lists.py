@@ -110,6 +110,25 @@ def read_training(files: Files, options: Options) -> list[Annotation]:
     return [_unlabelled(name) for name in read_ids(files["list"], options.get("naming", "vggsound"))]
 
 
+def read_partly_annotated(files: Files, options: Options) -> list[Annotation]:
+    """Clips of Flickr to train on, some of them with boxes, which come with the media as in :func:`read_flickr`.
+
+    Args:
+        files: ``list``, the ids to train on; ``annotated``, those with boxes, be they in the other list or not.
+        options: none.
+
+    Returns:
+        The first list in its order, and after it what the second adds; without boxes, those of the second list marked
+        as the consensus of several annotators.
+
+    Raises:
+        AvbenchError: for a file of another form.
+    """
+    plain = [_unlabelled(name) for name in read_ids(files["list"], "flickr")]
+    annotated = read_flickr({"list": files["annotated"]}, options)
+    return list({a.id: a for a in (*plain, *annotated)}.values())
+
+
 def read_validation(files: Files, options: Options) -> list[Annotation]:
     """The part of a training list that is kept to validate on, in the list's order.
 

@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from avbench.augment import augment_images, draw_flips, mask_spectrograms, simclr_view
 from avbench.methods.alignment import Alignment, AlignmentConfig
+from avbench.methods.attention10k import Attention10k, Attention10kConfig
 from avbench.methods.ezvsl import EZVSL, EZVSLConfig
 from avbench.methods.fnac import FNAC, FNACConfig
 from avbench.methods.jsa import JSA, JSAConfig
@@ -34,6 +35,7 @@ METHODS = {
     "lvs": (LVS, LVSConfig(**NARROW)),
     "alignment": (Alignment, AlignmentConfig(head_hidden=6, head_dim=4, **NARROW)),
     # four neighbours are more than either process holds rows, or all of them
+    "attention10k": (Attention10k, Attention10kConfig(supervised="official", **NARROW)),
     "jsa": (JSA, JSAConfig(dim=8, iters=2, mask_ratio=0.0, reciprocal_k=4, **NARROW)),
 }
 FURTHER = {
@@ -41,6 +43,7 @@ FURTHER = {
     "slavc-dropout": (SLAVC, replace(METHODS["slavc"][1], dropout_img=0.5, supervised="squared")),
     "lvs-paper": (LVS, LVSConfig(loss_form="paper", **NARROW)),
     "alignment-symmetric": (Alignment, replace(METHODS["alignment"][1], symmetric=True)),
+    "attention10k-squared": (Attention10k, Attention10kConfig(supervised="squared", margin=50.0, **NARROW)),
     "jsa-targets": (JSA, replace(METHODS["jsa"][1], num_slots=3, num_targets=2, lam1=0.0, decoders=False)),
 }
 CASES = METHODS | FURTHER

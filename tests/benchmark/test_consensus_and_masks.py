@@ -333,7 +333,7 @@ def test_training_is_told_what_the_annotators_agree_on() -> None:
     samples = [agreed, replace(agreed, consensus=False), sample("none", consensus=True)]
     whole, right = (0.0, 0.0, 1.0, 1.0), (0.5, 0.0, 1.0, 1.0)
     raw = RawBatch([0, 1, 0, 2], ["a", "b", "a", "none"], torch.zeros(4, 3, 8, 8), places=[whole, whole, right, whole])
-    truth, annotated = preparing._truth(raw, samples, None)
+    truth, annotated = preparing._truth(raw, samples, None, 1.0)
     assert annotated.tolist() == [True, True, True, False]
     columns = truth[:, 100, [10, 80, 130, 200]]
     assert columns.tolist() == [[0.5, 1, 0.5, 0], [1, 1, 1, 0], [0.5, 0.5, 0, 0], [0, 0, 0, 0]]

@@ -108,6 +108,7 @@ def test_nothing_in_common():
         ("flickr-144k", "flickr", 20, 20),
         ("flickr-10k", "flickr", 1, 1),
         ("flickr-supervised", "flickr", 0, 0),
+        ("flickr-10k-supervised", "flickr", 1, 1),
     ],
 )
 def test_the_counts_on_the_official_lists(shared, trains, train, test, ids, videos):

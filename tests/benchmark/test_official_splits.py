@@ -57,6 +57,7 @@ COUNTS = {
     "flickr-10k": 10_000,
     "flickr-144k": 144_000,
     "flickr-supervised": 4750,
+    "flickr-10k-supervised": 14_737,
     "vggsound-10k-val": 500,
     "vggsound-144k-val": 1000,
     "vggsound-heard-val": 1000,
@@ -303,11 +304,21 @@ def test_training_and_validation_lists_carry_no_truth(get, name: str) -> None:
     samples = get(name).samples
     assert all(s.sounding and s.boxes == () and s.label is None and s.mask is None for s in samples)
     assert all(s.names.image == s.names.audio == s.id for s in samples)
-    assert {s.consensus for s in samples} == {name.startswith("flickr-supervised")}
+    some = {False, True} if name == "flickr-10k-supervised" else {name.startswith("flickr-supervised")}
+    assert {s.consensus for s in samples} == some
+
+
+def test_the_annotated_clips_follow_those_of_flickr_10k(get) -> None:
+    plain, annotated = ids(get("flickr-10k")), ids(get("flickr-supervised"))
+    split = get("flickr-10k-supervised")
+    assert ids(split) == plain + [name for name in annotated if name not in set(plain)]
+    assert {s.id for s in split.samples if s.consensus} == set(annotated)
+    assert sum(s.consensus for s in split.samples[:10_000]) == 13
+    assert {s.id for s in get("flickr").samples} & set(ids(split)) == {"4767923306"}
 
 
 def test_training_lists_as_the_official_files_have_them(shared: Path, get) -> None:
-    for name in TRAIN:
+    for name in sorted({*TRAIN} - {"flickr-10k-supervised"}):
         (wanted,) = split_summary(name).files.values()
         (path,) = (shared / "metadata").rglob(wanted.name)
         assert ids(get(name)) == path.read_text().splitlines(), name

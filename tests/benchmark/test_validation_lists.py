@@ -68,7 +68,15 @@ def test_every_training_list_at_hand_has_one() -> None:
     validation = {n.removesuffix("-val") for n in split_names() if split_summary(n).purpose == "validation"}
     train = {n for n in split_names() if split_summary(n).purpose == "train"}
     assert validation == {*LEFT, "demo"}
-    assert train - validation == {"vggsound-full", "demo-train", "demo-heard-train"}
+    of_parts = {"flickr-10k-supervised"}  # made of two lists that have one each
+    assert train - validation == {"vggsound-full", "demo-train", "demo-heard-train", *of_parts}
+
+
+@pytest.mark.parametrize(("drawn", "left"), [("flickr-10k-val", 14_236), ("flickr-supervised-val", 14_237)])
+def test_the_lists_of_the_parts_serve_their_union(get, drawn: str, left: int) -> None:
+    union = get("flickr-10k-supervised")
+    found = without(union, get(drawn))
+    assert found.n == left == union.n - len(shared_ids(union, get(drawn)))
 
 
 @pytest.mark.parametrize("name", LEFT)

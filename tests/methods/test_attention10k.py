@@ -316,6 +316,7 @@ def test_the_demo_recipes_differ_in_the_boxes_alone(name):
     assert ("supervised" in recipe.method_values) == ("semi" in name)
     common = {key: value for key, value in recipe.method_values.items() if key != "supervised"}
     assert common == load_recipe("attention10k", "demo").method_values
-    assert replace(recipe, name="", summary="", method_values={}) == replace(
+    assert recipe.annotated == (0.1 if "semi" in name else 1.0)
+    assert replace(recipe, name="", summary="", method_values={}, annotated=1.0) == replace(
         load_recipe("attention10k", "demo"), name="", summary="", method_values={}
     )

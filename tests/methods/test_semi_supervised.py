@@ -36,8 +36,9 @@ def half_annotated(tiny_set):
 def fit(half_annotated, tmp_path):
     """Train a method by its recipe for the demo world's boxes, slim; returns its folder."""
 
-    def work(name, *, epochs=2, **settings):
-        recipe = replace(load_recipe(name, "semi-demo"), epochs=epochs, batch_size=4, augment=("flip",))
+    def work(name, *, epochs=2, annotated=1.0, **settings):
+        used = {"epochs": epochs, "batch_size": 4, "augment": ("flip",), "annotated": annotated}
+        recipe = replace(load_recipe(name, "semi-demo"), **used)
         out = tmp_path / "-".join([name, *map(str, settings.values())])
         ref, split = find_method(name), load_split(str(half_annotated))
         return train(Training(ref, recipe, split, out, {**SLIM[name], **settings}, torch.device("cpu")))
@@ -49,15 +50,21 @@ def log_of(folder):
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.fixture
+def seen(monkeypatch):
+    """The batches that the methods were given, in order."""
+    found = []
+
+    def spy(loss):
+        return lambda self, batch: (found.append(batch), loss(self, batch))[1]
+
+    for cls in CLASSES.values():
+        monkeypatch.setattr(cls, "loss", spy(cls.loss))
+    return found
+
+
 @pytest.mark.parametrize("name", sorted(SLIM))
-def test_annotated_and_other_clips_share_a_batch(fit, monkeypatch, name):
-    seen, loss = [], CLASSES[name].loss
-
-    def spy(self, batch):
-        seen.append(batch)
-        return loss(self, batch)
-
-    monkeypatch.setattr(CLASSES[name], "loss", spy)
+def test_annotated_and_other_clips_share_a_batch(fit, seen, name):
     rows = log_of(fit(name))
     assert [sorted(set(batch.annotated.tolist())) for batch in seen] == [[False, True]] * len(rows)
     for batch in seen:
@@ -65,6 +72,14 @@ def test_annotated_and_other_clips_share_a_batch(fit, monkeypatch, name):
         assert batch.annotated.tolist() == [sample in known for sample in batch.ids]
         assert [bool(truth.any()) for truth in batch.truth] == batch.annotated.tolist()
     assert all(row["supervised"] > 0 for row in rows)
+
+
+def test_a_share_of_the_annotated_clips_is_the_same_in_every_epoch(fit, seen):
+    fit("attention10k", epochs=4, annotated=0.4)  # of clip_000, clip_002 and clip_004, which lie at 0.42, 0.39, 0.22
+    assert len({name for batch in seen for name in batch.ids}) == 5
+    for batch in seen:
+        assert batch.annotated.tolist() == [name in {"clip_002", "clip_004"} for name in batch.ids]
+        assert [bool(truth.any()) for truth in batch.truth] == batch.annotated.tolist()
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,30 @@ def test_a_batch_of_one_constant_score_is_all_background():
     assert found.item() == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_autocast_does_not_reach_the_term(kind, squared):
+    generator = torch.Generator().manual_seed(3)
+    scores, truth = torch.randn(2, 7, 7, generator=generator).to(kind), torch.rand(2, 28, 28, generator=generator)
+    rows = torch.tensor([True, False])
+    wanted = supervise(scores.float(), truth, rows, squared=squared)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = supervise(scores, truth, rows, squared=squared)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("supervised", ["official", "corrected", "squared"])
+def test_the_whole_loss_is_computed_under_autocast(batch, supervised):
+    method = small(supervised).float()
+    single = replace(batch, image=batch.image.float(), audio=batch.audio.float(), truth=batch.truth.float())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        terms = method.loss(single)
+    assert terms["supervised"].dtype == torch.float32
+    plain = method.loss(single)
+    assert terms["supervised"].item() == pytest.approx(plain["supervised"].item(), rel=0.05)
+
+
 def small(supervised, **settings):
     torch.manual_seed(0)
     config = SLAVCConfig(width=1 / 16, out_dim=8, dropout_img=0.0, supervised=supervised, **settings)
