@@ -290,7 +290,7 @@ def test_the_demo_says_that_it_is_no_paper_and_where_its_settings_differ(tmp_pat
     assert table.caption == (
         "JSA: k of the k-reciprocal false-negative filter (the shape of jsa-supp-4): demo world, not comparable with "
         "the paper's numbers; trained on demo-train by jsa-demo, 1 epoch instead of 5; tested on demo, protocol jsa, "
-        "n = 200; seed 0"
+        "n = 400; seed 0"
     )
     assert table.rows[1].labels == ("20 (here reciprocal_k = 5)",)
     assert table.rows[1].default
