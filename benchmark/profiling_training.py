@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from avbench.errors import UsageError
 from avbench.measuring import peak_rise, weight_bytes
 from avbench.monitoring import Unwatched
 from avbench.preparing import prepare, training_windows, views_of
+from avbench.profiling_stages import AROUND, DATA, Setup, Stages, finish
 from avbench.profiling_ways import Advance, Goal, Way, time_ways
 from avbench.recipe import Recipe, load_recipe
 from avbench.registry import find_method, load_class, make_config
@@ -46,14 +46,6 @@ GOALS = {"ezvsl": 2000.0, "jsa": 1500.0}
 OVERHEAD = Goal(most=1.03)
 """Our loop's time over the bare loop's."""
 
-DATA, COPY, FRONT_END, FORWARD, BACKWARD, OPTIMISER, LOOP = STAGES = (
-    *("data", "host to device", "front-end", "forward", "backward", "optimiser", "loop"),
-)
-"""Of a step, in their order: waiting for the decoded batch; its copy; augmentation, normalisation and spectrograms; the
-loss; its gradients; the weights' step; and what else the loop does."""
-AROUND = (DATA, COPY, FRONT_END, LOOP)
-"""What a bare loop on resident batches does without."""
-
 BARE, PREPARING, OURS = "bare loop", "bare loop, front-end included", "our loop"
 OFFICIAL, WHOLE = "official steps", "our loop, loading included"
 
@@ -61,106 +53,13 @@ RESIDENT = 2
 """Batches that lie ready on the device for both loops, in turn."""
 CHUNK = {"cpu": 1, "cuda": 10}
 """Steps before the other loop has its turn: on a GPU several, since a bare loop runs ahead of the device."""
-WARM_UP = 2
-"""First steps that are not counted; with decoding processes also the batches that these hold ready at the start."""
-PREFETCHED = 2
-"""Batches that each decoding process makes ahead."""
 NEAR = 8
 """Made-up neighbours of each sample, where conceptual views are drawn."""
 TOLERANCE = 1e-4
 """Of the official loss and ours, relative; float32 leaves 1e-6."""
 
 
-Precision = Literal["fp32", "bf16", "fp16"]
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Setup:
-    """How training is timed.
-
-    Attributes:
-        batch_size: pairs a step.
-        steps: that count, of each repeat too.
-        repeats: how often the loops stand beside each other.
-        precision: ``fp32``, ``bf16`` or ``fp16``, the latter two mixed.
-        width: of the trunks, 1 as published.
-        workers: decoding processes.
-    """
-
-    device: torch.device
-    batch_size: int
-    steps: int
-    repeats: int
-    precision: Precision = "fp32"
-    width: float = 1.0
-    workers: int = 0
-
-    @property
-    def unmeasured(self) -> int:
-        """Steps that go before, until batches come as fast as they are decoded."""
-        return WARM_UP + PREFETCHED * self.workers
-
-
-@dataclass
-class Stages:
-    """Seconds of each stage of each step; what a GPU was asked for belongs to the stage that asked.
-
-    Attributes:
-        device: whose queue is emptied where a stage ends.
-        apart: False leaves the queue alone, as a training does: only the first stage and the sum mean anything then.
-        now: the clock.
-        steps: seconds by stage.
-    """
-
-    device: torch.device
-    apart: bool = True
-    now: Callable[[], float] = time.perf_counter
-    steps: list[dict[str, float]] = field(default_factory=list)
-    _since: float = 0.0
-
-    def over(self, batches: Iterator[RawBatch]) -> Iterator[RawBatch]:
-        """The batches; a step lasts from the asking for one to the asking for the next."""
-        self._since = self.now()
-        while True:
-            self.steps.append(dict.fromkeys(STAGES, 0.0))
-            raw = next(batches, None)
-            if raw is None:
-                self.steps.pop()
-                return
-            self.end(DATA, finish=False)
-            self.end(COPY)
-            yield raw
-            self.end(LOOP)
-
-    def end(self, stage: str, *, finish: bool = True) -> None:
-        """What passed since the end of the stage before belongs to this one."""
-        if finish and self.apart:
-            _finish(self.device)
-        now = self.now()
-        self.steps[-1][stage] += now - self._since
-        self._since = now
-
-    @contextmanager
-    def watching(self, method: Any, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-        """Note where the method's loss and the optimiser's step begin and end, whoever calls them."""
-        loss = method.loss
-
-        def timed(batch: Batch) -> dict[str, Tensor]:
-            self.end(FRONT_END)
-            terms: dict[str, Tensor] = loss(batch)
-            self.end(FORWARD)
-            return terms
-
-        before = optimizer.register_step_pre_hook(lambda *_: self.end(BACKWARD))
-        after = optimizer.register_step_post_hook(lambda *_: self.end(OPTIMISER))
-        method.loss = timed
-        try:
-            yield
-        finally:
-            del method.loss
-            before.remove()
-            after.remove()
 
 
 @dataclass(frozen=True)
@@ -425,7 +324,7 @@ def _loops(trained: Trained, ready: Sequence[RawBatch]) -> tuple[Way, Way, Way]:
 
     def load(train: Callable[[Iterator[Any]], None], batches: Sequence[Any], indices: Sequence[int]) -> int:
         train(batches[index % len(batches)] for index in indices)
-        _finish(trained.setup.device)
+        finish(trained.setup.device)
         return len(indices) * trained.setup.batch_size
 
     def bare(batches: Iterator[Batch]) -> None:
@@ -494,8 +393,3 @@ def _autocast(setup: Setup) -> AbstractContextManager[object]:
     if setup.precision == "fp32":
         return nullcontext()
     return torch.autocast(setup.device.type, torch.bfloat16 if setup.precision == "bf16" else torch.float16)
-
-
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from avbench.data.splits import Split
-    from avbench.profiling_training import OfficialProfile, Oracle, Setup, TrainingProfile
+    from avbench.profiling_stages import Setup
+    from avbench.profiling_training import OfficialProfile, Oracle, TrainingProfile
     from avbench.profiling_ways import Way
 
 ORACLES = PACKAGE.parent / "tests" / "oracles"
@@ -164,7 +165,7 @@ def _profile(options: Namespace, methods: Sequence[str]) -> _Found:
 
 def _setup(options: Namespace) -> Setup:
     from avbench.predicting import decoding_processes, resolve_device
-    from avbench.profiling_training import Setup
+    from avbench.profiling_stages import Setup
     from avbench.request import Settings
 
     device = resolve_device(options.device)
@@ -240,7 +241,8 @@ def _as_json(found: _Found) -> dict[str, Any]:
 
 
 def _method(one: TrainingProfile) -> dict[str, Any]:
-    from avbench.profiling_training import GOALS, STAGES
+    from avbench.profiling_stages import STAGES
+    from avbench.profiling_training import GOALS
 
     return {
         "per_second": one.per_second,
@@ -300,7 +302,7 @@ def _title(one: TrainingProfile) -> str:
 
 
 def _stages(one: TrainingProfile, table: Table) -> Table:
-    from avbench.profiling_training import STAGES
+    from avbench.profiling_stages import STAGES
 
     for heading in ("stage", "ms", "share"):
         table.add_column(heading, justify="left" if heading == "stage" else "right", no_wrap=True)

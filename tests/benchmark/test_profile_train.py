@@ -16,14 +16,11 @@ from avbench.methods.ezvsl import EZVSL, EZVSLConfig
 from avbench.opening import Places, open_split
 from avbench.profiling import load_oracle
 from avbench.profiling_samples import draw_samples
+from avbench.profiling_stages import AROUND, STAGES, Setup, Stages
 from avbench.profiling_training import (
-    AROUND,
     OVERHEAD,
-    STAGES,
     OfficialProfile,
     Oracle,
-    Setup,
-    Stages,
     TrainingProfile,
     at_work,
     profile_official,
