@@ -90,7 +90,7 @@ class Stages:
     def end(self, stage: str, *, finish: bool = True) -> None:
         """What passed since the end of the stage before belongs to this one."""
         if finish and self.apart:
-            finish(self.device)
+            settle(self.device)
         now = self.now()
         self.steps[-1][stage] += now - self._since
         self._since = now
@@ -117,7 +117,7 @@ class Stages:
             after.remove()
 
 
-def finish(device: torch.device) -> None:
+def settle(device: torch.device) -> None:
     """Wait until the device has done what it was asked for."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

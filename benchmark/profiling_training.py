@@ -25,7 +25,7 @@ from avbench.errors import UsageError
 from avbench.measuring import peak_rise, weight_bytes
 from avbench.monitoring import Unwatched
 from avbench.preparing import prepare, training_windows, views_of
-from avbench.profiling_stages import AROUND, DATA, Setup, Stages, finish
+from avbench.profiling_stages import AROUND, DATA, Setup, Stages, settle
 from avbench.profiling_ways import Advance, Goal, Way, time_ways
 from avbench.recipe import Recipe, load_recipe
 from avbench.registry import find_method, load_class, make_config
@@ -324,7 +324,7 @@ def _loops(trained: Trained, ready: Sequence[RawBatch]) -> tuple[Way, Way, Way]:
 
     def load(train: Callable[[Iterator[Any]], None], batches: Sequence[Any], indices: Sequence[int]) -> int:
         train(batches[index % len(batches)] for index in indices)
-        finish(trained.setup.device)
+        settle(trained.setup.device)
         return len(indices) * trained.setup.batch_size
 
     def bare(batches: Iterator[Batch]) -> None:
