@@ -86,8 +86,9 @@ def _training(ref: MethodRef, split: Split, overrides: dict[str, Any], places: P
     from avbench.training import Judging, Keeping, Training
 
     recipe, neighbours = _recipe(ref, options), _neighbours(options.neighbours)
-    oracle = [open_split(name, places, bar) for name in names(options.oracle, "test list")] if options.oracle else []
-    validation, split = _validation(split, oracle, places, options)
+    judged = places if options.judge_data is None else replace(places, data=Path(options.judge_data))
+    oracle = [open_split(name, judged, bar) for name in names(options.oracle, "test list")] if options.oracle else []
+    validation, split = _validation(split, oracle, judged, options)
     judging = Judging(validation, tuple(oracle), options.every)
     default = checkpoint_folder(ref, recipe, split, overrides, neighbours=neighbours, judged=judging.described())
     settings = Settings(device=options.device, workers=options.workers)
@@ -205,6 +206,10 @@ def _add_judging(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--oracle", type=str, default=None, metavar="LIST[,LIST]",
         help="test lists for curves; also keeps the best epoch on the first, which is chosen on the test",
+    )  # fmt: skip
+    parser.add_argument(
+        "--judge-data", type=str, default=None, metavar="ROOT",
+        help="folder with the media of these lists, where they are not below --data; a pack for evaluation, for one",
     )  # fmt: skip
     parser.add_argument("--every", type=int, default=1, help="epochs from one evaluation to the next")
 

@@ -66,11 +66,3 @@ def apart(device: torch.device) -> Iterator[None]:
         yield
     finally:
         restore(before, device)
-
-
-@contextmanager
-def own_to_process(seed: int, step: int, rank: int, device: torch.device) -> Iterator[None]:
-    """Inside, torch draws what is this process's own; the generators that all processes share stay as they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(hash((seed, step, rank)) % 2**63)
-        yield

@@ -23,7 +23,7 @@ from avbench.monitoring import Monitor, TrainingMonitor, Unwatched
 from avbench.neighbours import find_neighbours
 from avbench.nets.batch_norm import synchronise_batch_norms
 from avbench.opening import Progress, silent
-from avbench.preparing import training_windows, views_of
+from avbench.preparing import training_windows, views_of, within_share
 from avbench.processes import shard_of_process
 from avbench.registry import load_class, make_config
 from avbench.training.devices import Loss, open_fabric, share_buffers
@@ -33,6 +33,7 @@ from avbench.training.optimising import make_optimizer, steps_per_epoch, total_s
 from avbench.training.plan import Training, require_same
 from avbench.training.states import Best, Parts, Position, load_state, remove_states, save_state, states
 from avbench.training.step_log import EVALUATIONS, LOG, StepLog, broken_samples, trim
+from avbench.weights import is_annotated
 
 CACHE_BYTES = 2_000_000_000
 """Decoded pairs are kept in memory between epochs where all of them fit into this."""
@@ -125,6 +126,7 @@ class _Session:
             raise UsageError(
                 f"{training.out} holds an unfinished training: add --resume, or name another folder with --out"
             )
+        _check_annotated(training, method)
         check_lists(training)
         method.to(training.device, memory_format=training_layout(method, training.device))
         average = self._fit(method, begun[-1] if begun else None) if training.recipe.epochs else None
@@ -163,12 +165,12 @@ class _Session:
 
     def _pairs(self, method: Any, position: Position) -> TrainingSet:
         training, recipe = self.training, self.training.recipe
+        near = self._neighbours(method)
         if self.leads:
             training.out.mkdir(parents=True, exist_ok=True)
             trim(training.out, steps=position.step, epochs=position.epoch)
         self._meet()
         options = TrainingOptions(crop=recipe.images == "crop", cache_bytes=CACHE_BYTES, shard=self.shard)
-        near = self._neighbours(method)
         pairs = TrainingSet(
             training.split, training_windows(method), seed=recipe.seed, options=options, neighbours=near
         )
@@ -247,6 +249,7 @@ class _Session:
             folder = self.training.out / "epochs" / f"epoch-{position.epoch:04d}"
             meta = self.training.meta(position.epoch)
             meta["selection"] = f"epoch {position.epoch} of {self.training.recipe.epochs}"
+            meta["selected"]["rule"] = "unknown"  # who takes one of these has chosen it by something
             save_checkpoint(folder, parts.method, name=self.training.ref.name, meta=meta)
 
     def _finish(self, method: Any, average: AveragedModel | None, meta: dict[str, Any]) -> None:
@@ -263,6 +266,18 @@ class _Session:
     def _meet(self) -> None:
         if self.shard.world > 1:
             dist.barrier()
+
+
+def _check_annotated(training: Training, method: Any) -> None:
+    """Refuse a method that learns from annotations where there are none: its term would be 0 all along."""
+    recipe, split = training.recipe, training.split
+    if getattr(method, "wants_truth", False) and recipe.epochs:
+        used = (is_annotated(sample) and within_share(sample.id, recipe.annotated) for sample in split.samples)
+        if not any(used):
+            raise UsageError(
+                f"{training.ref.name} as it is set learns from boxes too, and {split.name} has none that the recipe "
+                "uses: train on a split with boxes, or switch supervised off"
+            )
 
 
 class _Bar(Unwatched):

@@ -13,9 +13,10 @@ import torch.distributed as dist
 
 from avbench.completing import complete
 from avbench.data.coverage import coverage, covered
+from avbench.data.places import Packed
 from avbench.data.sharding import Shard
 from avbench.data.splits import Split
-from avbench.errors import AvbenchError
+from avbench.errors import AvbenchError, UsageError
 from avbench.metrics.retrieval import recalls, retrieval_ranks
 from avbench.opening import Progress, silent
 from avbench.parts import read_parts
@@ -127,10 +128,16 @@ def check_lists(training: Training) -> None:
     """Refuse lists that could not be evaluated, before anything is trained.
 
     Raises:
+        UsageError: for a pack that was made for training.
         AvbenchError: for missing media, or a list without truth for a method without embeddings.
     """
     for _, split in training.judging.lists:
         covered(split, describe(training.ref).needs)
+        if any(isinstance(sample.image, Packed) and sample.image.form != "pixels" for sample in split.samples):
+            raise UsageError(
+                f"{split.name} lies in a pack made for training, which cannot be evaluated: name plain folders, or a "
+                "pack made with --for evaluation, with --judge-data"
+            )
         if not truth_kinds(split.samples) and not hasattr(load_class(training.ref), "embed"):
             raise AvbenchError(
                 f"{split.name} has no boxes, and {training.ref.name} no embeddings by which it could be judged "

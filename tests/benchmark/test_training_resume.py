@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from avbench.checkpoints import load_weights
+from avbench.data.places import Packed
 from avbench.data.splits import load_split
-from avbench.errors import AvbenchError
+from avbench.errors import AvbenchError, UsageError
 from avbench.monitoring import Unwatched
 from avbench.recipe import load_recipe
 from avbench.registry import find_method
@@ -207,7 +208,9 @@ def test_a_second_state_stands_in_for_a_damaged_one(noise, tmp_path):
 def test_broken_samples_are_remembered(noise_set, tmp_path):
     place = noise_set(tmp_path / "noise", 101)
     (tmp_path / "noise" / "audio" / "clip_003.wav").write_bytes(b"")
-    training = training_of("ezvsl", load_split(str(place)), tmp_path / "parts", batch_size=10, epochs=1, images="squash")
+    training = training_of(
+        "ezvsl", load_split(str(place)), tmp_path / "parts", batch_size=10, epochs=1, images="squash"
+    )
     training = replace(training, keeping=Keeping(every_steps=1))
     log = json.loads
     with pytest.raises(StopError):
@@ -217,3 +220,35 @@ def test_broken_samples_are_remembered(noise_set, tmp_path):
     assert set(broken_samples(whole)) <= {"clip_003"}
     rows = [log(line) for line in (whole / "log.jsonl").read_text().splitlines()]
     assert len([row for row in rows if "total" in row]) == 10
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own reading
+def test_a_compiled_loss_is_the_same_loss(noise, tmp_path, monkeypatch):
+    """Through the part of torch.compile that reads the code; what writes another is torch's, and slow on a CPU."""
+    compile_module = torch.nn.Module.compile
+    compiled = []
+
+    def read_only(module):
+        compiled.append(module)
+        compile_module(module, backend="eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", read_only)
+    training = training_of("fnac", noise, tmp_path / "plain", epochs=1)
+    plain, other = train(training), train(replace(training, out=tmp_path / "compiled", compiled=True))
+    assert len(compiled) == 1
+    assert_same(plain, other)
+
+
+def test_a_term_that_would_be_zero_all_along_is_refused(noise, tmp_path):
+    bare = replace(noise, samples=tuple(replace(sample, boxes=()) for sample in noise.samples))
+    with pytest.raises(UsageError, match=r"slavc as it is set learns from boxes too, and tiny has none"):
+        train(replace(training_of("slavc", noise, tmp_path), split=bare))
+
+
+def test_a_pack_for_training_is_not_judged_by(noise, tmp_path):
+    packed = Packed(tmp_path / "shard.tar", 512, 100, "jpeg", "clip_000")
+    lists = replace(noise, samples=tuple(replace(sample, image=packed) for sample in noise.samples))
+    training = replace(training_of("ezvsl", noise, tmp_path / "out"), judging=Judging(validation=lists))
+    with pytest.raises(UsageError, match=r"tiny lies in a pack made for training, .*--judge-data"):
+        train(training)
+    assert not training.out.exists()

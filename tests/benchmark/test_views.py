@@ -18,6 +18,7 @@ from avbench.data.splits import Sample, Split, load_split
 from avbench.data.training_set import Neighbours, TrainingOptions, TrainingSet, iterate_training
 from avbench.errors import AvbenchError, UsageError
 from avbench.frontends import ScipySpectrogram
+from avbench.monitoring import Unwatched
 from avbench.preparing import prepare, training_windows
 from avbench.recipe import load_recipe
 from avbench.registry import find_method, load_class
@@ -324,15 +325,20 @@ class StopError(Exception):
     """What ends a training in these tests."""
 
 
-def stop(row):
-    if row["step"] == 4:
-        raise StopError
+class Stop(Unwatched):
+    def step(self, row, pairs, waited):
+        if row["step"] == 4:
+            raise StopError
+
+
+def stop(steps, done):
+    return Stop()
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(training, tmp_path):
     whole = train(replace(training, out=tmp_path / "whole"))
     with pytest.raises(StopError):
-        train(training, advance=stop)
+        train(training, watch=stop)
     train(training, resume=True)
     assert torch.equal(weights(training.out)["weight"], weights(whole)["weight"])
     assert (training.out / "log.jsonl").read_text() == (whole / "log.jsonl").read_text()
@@ -346,7 +352,7 @@ def test_workers_train_the_same_weights(training, tmp_path):
 def test_each_epoch_is_announced(training):
     seen = load_class(training.ref).seen
     with pytest.raises(StopError):
-        train(training, advance=stop)
+        train(training, watch=stop)
     assert seen == [0, 1]
     train(training, resume=True)
     assert seen == [0, 1, 1, 2]
