@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import avbench
 from avbench.errors import AvbenchError, printable
@@ -45,7 +48,7 @@ examples:
 """
 
 INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
+"""Exit code after Ctrl-C or SIGTERM, as shells have it for the former."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,8 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # time of a run; a short spin is as quick on an idle machine. Read when torch is first imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     try:
-        command = importlib.import_module(f"avbench.commands.{COMMANDS[given[0]][0]}")
-        return int(command.main(given[1:]))
+        with _ended_in_order():
+            command = importlib.import_module(f"avbench.commands.{COMMANDS[given[0]][0]}")
+            return int(command.main(given[1:]))
     except AvbenchError as problem:
         print(f"avbench: {problem}", file=sys.stderr)
         return problem.exit_code
@@ -73,6 +77,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"{problem.filename}: " if problem.filename else ""
         print(printable(f"avbench: a file cannot be used ({place}{problem.strerror or problem})"), file=sys.stderr)
         return AvbenchError.exit_code
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Inside, SIGTERM is as Ctrl-C: what was opened is closed, and processes that were started are stopped."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    own = os.getpid()
+
+    def end(number: int, frame: object) -> None:
+        if os.getpid() != own:  # a process that was forked from this one, which is asked to end
+            os._exit(128 + number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _top_level(given: list[str]) -> int:

@@ -322,8 +322,13 @@ class SpeedLog:
 
     def write(self, row: Mapping[str, float]) -> None:
         """Append a row, which a process that is killed afterwards leaves behind."""
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as problem:
+            raise AvbenchError(
+                f"{self._path} cannot be written ({problem.strerror}): free space, and resume"
+            ) from problem
         self.step = int(row["step"])
 
 

@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from avbench.errors import UsageError, unknown_name
+from avbench.processes import shard_of_process
 from avbench.recipe_files import PARTS, columns, find, is_file, packaged, used
 
 Augmentation = Literal["flip", "blur", "jitter", "grayscale", "masks", "masks_fixed"]
@@ -32,7 +33,11 @@ POSITIVE = frozenset({"lr", "annotated"})
 
 @dataclass(frozen=True)
 class Recipe:
-    """One way to train one method: the values used. The file has the paper's and the official code's beside them."""
+    """One way to train one method: the values used. The file has the paper's and the official code's beside them.
+
+    Raises:
+        UsageError: for values that do not go together.
+    """
 
     name: str
     """``<method>-<training set>``, or the name of the file."""
@@ -77,6 +82,26 @@ class Recipe:
     """Share, in (0, 1], of the annotated clips whose annotation the training uses; the rest count as unannotated. Which
     ones depends on a hash of the id alone, and those of a share are among those of a larger one."""
 
+    def __post_init__(self) -> None:
+        if {"masks", "masks_fixed"} <= set(self.augment):
+            raise UsageError(f"the recipe {self.name} draws masks twice: keep masks or masks_fixed under augment")
+        if self.ema >= 1:
+            raise UsageError(f"the recipe {self.name} expects ema below 1, got {self.ema}: weights would never move")
+        if self.annotated > 1:
+            raise UsageError(
+                f"the recipe {self.name} expects annotated of at most 1, got {self.annotated}: it is a share"
+            )
+        if self.warmup_epochs and self.warmup_epochs >= self.epochs > 0:
+            raise UsageError(
+                f"the recipe {self.name} warms up for {self.warmup_epochs:g} of its {self.epochs} epochs: lower "
+                "warmup_epochs"
+            )
+        if self.accumulate > self.batch_size:
+            raise UsageError(
+                f"the recipe {self.name} expects parts of at least one sample, got accumulate = {self.accumulate} for "
+                f"batches of {self.batch_size}: lower accumulate"
+            )
+
     @property
     def neighbours(self) -> dict[str, str]:
         """What tells neighbours by ``image`` and by ``audio``, as far as it is named."""
@@ -86,6 +111,12 @@ class Recipe:
 
 OPTIONAL = frozenset(f.name for f in fields(Recipe) if f.default is not MISSING) - {"method_values"}
 """Values that a file may leave out."""
+
+
+def processes_that_matter(recipe: Recipe) -> int:
+    """How many processes torchrun started, where each has statistics or negatives of its own; else 1."""
+    own = "per-device" in {recipe.batch_norm, recipe.negatives}
+    return shard_of_process().world if own else 1
 
 
 def recipe_names() -> list[str]:
@@ -145,7 +176,7 @@ def changed(recipe: Recipe, given: Sequence[str]) -> Recipe:
         if key not in known:
             raise unknown_name("recipe value", key, known, f"of {', '.join(sorted(known))} the list")
         found[key] = _checked(recipe.name, key, _from_text(text, get_type_hints(Recipe)[key]))
-    return _whole(replace(recipe, **found))
+    return replace(recipe, **found)
 
 
 def _from_text(text: str, hint: Any) -> Any:
@@ -162,32 +193,6 @@ def _from_text(text: str, hint: Any) -> Any:
 def _values() -> set[str]:
     """What stands in the table ``values`` of a recipe, or above it."""
     return {f.name for f in fields(Recipe)} - {"name", "method", "method_values"}
-
-
-def _whole(recipe: Recipe) -> Recipe:
-    """``recipe``, if its values go together.
-
-    Raises:
-        UsageError: if they do not.
-    """
-    name = recipe.name
-    if {"masks", "masks_fixed"} <= set(recipe.augment):
-        raise UsageError(f"the recipe {name} draws masks twice: keep masks or masks_fixed under augment")
-    if recipe.ema >= 1:
-        raise UsageError(f"the recipe {name} expects ema below 1, got {recipe.ema}: weights would never move")
-    if recipe.annotated > 1:
-        raise UsageError(f"the recipe {name} expects annotated of at most 1, got {recipe.annotated}: it is a share")
-    if recipe.warmup_epochs and recipe.warmup_epochs >= recipe.epochs > 0:
-        raise UsageError(
-            f"the recipe {name} warms up for {recipe.warmup_epochs:g} of its {recipe.epochs} epochs: lower "
-            "warmup_epochs"
-        )
-    if recipe.accumulate > recipe.batch_size:
-        raise UsageError(
-            f"the recipe {name} expects parts of at least one sample, got accumulate = {recipe.accumulate} for batches "
-            f"of {recipe.batch_size}: lower accumulate"
-        )
-    return recipe
 
 
 def _parse(name: str, content: dict[str, Any], method: Any) -> Recipe:
@@ -208,7 +213,7 @@ def _parse(name: str, content: dict[str, Any], method: Any) -> Recipe:
     if missing:
         raise UsageError(f"the recipe {name} lacks {', '.join(sorted(missing))}: see avbench/recipes for whole ones")
     checked = {key: _checked(name, key, value) for key, value in found.items()}
-    return _whole(Recipe(name=name, method=method, method_values=used(name, content, "method_values"), **checked))
+    return Recipe(name=name, method=method, method_values=used(name, content, "method_values"), **checked)
 
 
 def _checked(name: str, key: str, value: Any) -> Any:
@@ -220,6 +225,8 @@ def _checked(name: str, key: str, value: Any) -> Any:
         raise UsageError(f"the recipe {name} expects {key} of at least {LEAST[key]}, got {value!r}: correct the file")
     if key in POSITIVE and value <= 0:
         raise UsageError(f"the recipe {name} expects {key} above 0, got {value!r}: correct the file")
+    if hint is float:
+        return float(value)  # 0 and 0.0 are one recipe, under one key
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -114,9 +114,16 @@ def selection_of(provenance: Mapping[str, Any]) -> Selection:
     if checkpoint.get("sha256") is None:
         return "unknown" if provenance.get("method", {}).get("origin") == "object" else "none"
     rule = selection_told(checkpoint)
-    if rule == "validation" and checkpoint["selected"].get("split") == provenance.get("split", {}).get("name"):
+    if rule == "validation" and _is_same_list(checkpoint["selected"], provenance.get("split", {})):
         return "oracle"
     return rule
+
+
+def _is_same_list(selected: Mapping[str, Any], split: Mapping[str, Any]) -> bool:
+    """By the hashes of both lists, or by their names where one has none."""
+    if "sha256" in selected and "sha256" in split:
+        return bool(selected["sha256"] == split["sha256"])
+    return bool(selected.get("split") == split.get("name"))
 
 
 def write_record(record: Record) -> None:

@@ -10,9 +10,9 @@ from avbench.data.coverage import media_fingerprint
 from avbench.data.splits import DEMO_SOURCE, Split
 from avbench.errors import UsageError
 from avbench.opening import Places, Progress, open_split
-from avbench.recipe import Recipe, load_recipe, recipe_names
+from avbench.recipe import Recipe, load_recipe, processes_that_matter, recipe_names
 from avbench.registry import MethodRef
-from avbench.request import DECODING, MethodRequest, Settings, contents
+from avbench.request import DECODING, PREDICTING, SCORING, MethodRequest, Settings, contents
 from avbench.sources import source_fingerprint
 from avbench.store import code_fingerprint, hash_json, home
 
@@ -85,6 +85,7 @@ def checkpoint_folder(
     ``neighbours`` are those of :class:`avbench.training.Training`, ``judged`` what its ``judging`` says of itself.
     """
     sources = {**(recipe.neighbours if recipe else {}), **(neighbours or {})}
+    processes = processes_that_matter(recipe) if recipe else 1
     key = hash_json(
         {
             "method": source_fingerprint(ref),
@@ -95,7 +96,8 @@ def checkpoint_folder(
             "overrides": contents(overrides),
             "neighbours": contents(sources),
             "code": code_fingerprint(*TRAINING),
-            **({"judged": judged} if judged else {}),
+            **({"judged": [judged, code_fingerprint(*PREDICTING, *SCORING, "completing.py")]} if judged else {}),
+            **({"processes": processes} if processes > 1 else {}),
         }
     )
     title = f"{ref.name}-{recipe.name.removeprefix(ref.name + '-')}" if recipe else ref.name

@@ -15,6 +15,7 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 
 from avbench.processes import shard_of_process
+from avbench.training.chances import note, restore
 from avbench.types import Batch
 
 MIXED = {"bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -69,11 +70,9 @@ def share_buffers(method: nn.Module) -> None:
 
 def share_chances(device: torch.device) -> None:
     """Bring the generators of every process to the state of the first's."""
-    states = [torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])
+    states = [note(device)]
     dist.broadcast_object_list(states, 0)
-    torch.set_rng_state(states[0])
-    for state in states[1:]:
-        torch.cuda.set_rng_state(state, device)
+    restore(states[0], device)
 
 
 def everyones(counts: Sequence[int], device: torch.device) -> list[list[int]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from avbench.building import training_layout
 from avbench.checkpoints import CONFIG, save_checkpoint
 from avbench.data.sharding import Shard
+from avbench.data.splits import Split
 from avbench.data.training_set import Neighbours, TrainingOptions, TrainingSet
 from avbench.encoders import Machine
 from avbench.errors import UsageError
@@ -27,12 +30,12 @@ from avbench.preparing import training_windows, views_of, within_share
 from avbench.processes import shard_of_process
 from avbench.registry import load_class, make_config
 from avbench.training.devices import Loss, open_fabric, share_buffers
-from avbench.training.judging import Judge, best_folder, check_lists, telling
+from avbench.training.judging import BEST, Judge, best_folder, check_lists, telling
 from avbench.training.loop import Loop
 from avbench.training.optimising import make_optimizer, steps_per_epoch, total_steps
 from avbench.training.plan import Training, require_same
 from avbench.training.states import Best, Parts, Position, load_state, remove_states, save_state, states
-from avbench.training.step_log import EVALUATIONS, LOG, StepLog, broken_samples, trim
+from avbench.training.step_log import EVALUATIONS, LOG, StepLog, broken_samples, evaluations, trim
 from avbench.weights import is_annotated
 
 CACHE_BYTES = 2_000_000_000
@@ -40,6 +43,9 @@ CACHE_BYTES = 2_000_000_000
 
 Watch = Callable[[int, int], Monitor]
 """Makes a monitor, told the steps of the training and those done already."""
+
+EPOCHS = "epochs"
+"""Folder of the weights of single epochs, below the checkpoint's."""
 
 AVERAGE = "ema"
 """Folder of the averaged weights, below the checkpoint's."""
@@ -95,6 +101,7 @@ def _is_done(training: Training) -> bool:
     if not (training.out / CONFIG).exists():
         return False
     require_same(training.out, _config(training), training.ref.name, training.meta(training.recipe.epochs))
+    remove_states(training.out)  # a process that was killed at the very end leaves one
     return True
 
 
@@ -141,6 +148,7 @@ class _Session:
             method = synchronise_batch_norms(method)
         parts = self._parts(method)
         position = load_state(training, parts, state) if state else Position()
+        self._keep_best(method, position)
         pairs = self._pairs(method, position)
         loss = Loss(method)
         if training.compiled:
@@ -152,6 +160,7 @@ class _Session:
                 loop.epoch(position, lambda position: self._save(parts, position))
                 self._judge(parts, position, monitor)
                 self._save(parts, position)
+                self._keep_best(parts.method, position)
         return parts.average
 
     def _parts(self, method: Any) -> Parts:
@@ -168,6 +177,8 @@ class _Session:
         near = self._neighbours(method)
         if self.leads:
             training.out.mkdir(parents=True, exist_ok=True)
+            if position.step == 0:
+                _clear(training.out)
             trim(training.out, steps=position.step, epochs=position.epoch)
         self._meet()
         options = TrainingOptions(crop=recipe.images == "crop", cache_bytes=CACHE_BYTES, shard=self.shard)
@@ -220,24 +231,30 @@ class _Session:
             return
         seen: set[str] = set()
         for row in judge.rows(position.epoch):
-            with closing(StepLog(self.training.out / EVALUATIONS)) as evaluations:
-                evaluations.write(row)
+            with closing(StepLog(self.training.out / EVALUATIONS)) as log:
+                log.write(row)
             monitor.evaluated(row)
             if row["purpose"] not in seen:
-                self._keep_best(parts.method, position, row)
+                metric, value = telling(row)
+                best = position.best.get(row["purpose"])
+                if best is None or value > best.value:
+                    position.best[row["purpose"]] = Best(position.epoch, metric, value, row["split"])
             seen.add(row["purpose"])
 
-    def _keep_best(self, method: Any, position: Position, row: dict[str, Any]) -> None:
-        metric, value = telling(row)
-        best = position.best.get(row["purpose"])
-        if best is None or value > best.value:
-            rule, epoch = row["purpose"], position.epoch
-            position.best[rule] = Best(epoch, metric, value, row["split"])
-            kind = "validation" if rule == "validation" else "test, oracle"
-            told = f"best {metric} on {row['split']} ({kind}), epoch {epoch} of {self.training.recipe.epochs}"
-            selected = {"rule": rule, "split": row["split"], "metric": metric, "value": value, "epoch": epoch}
-            meta = {**self.training.meta(epoch), "selection": told, "selected": selected}
-            save_checkpoint(best_folder(self.training.out, rule), method, name=self.training.ref.name, meta=meta)
+    def _keep_best(self, method: Any, position: Position) -> None:
+        """Write the checkpoints that the epoch just ended made the best.
+
+        The state that says so is written before: a process killed in between makes up for it when it goes on.
+        """
+        training, epoch = self.training, position.epoch
+        lists: dict[str, Split] = dict(reversed(training.judging.lists))
+        for rule, best in position.best.items() if self.leads and position.batch == 0 else ():
+            if best.epoch == epoch:
+                kind = "validation" if rule == "validation" else "test, oracle"
+                told = f"best {best.metric} on {best.split} ({kind}), epoch {epoch} of {training.recipe.epochs}"
+                selected = {"rule": rule, **asdict(best), "sha256": lists[rule].sha256}
+                meta = {**training.meta(epoch), "selection": told, "selected": selected}
+                save_checkpoint(best_folder(training.out, rule), method, name=training.ref.name, meta=meta)
 
     def _save(self, parts: Parts, position: Position) -> None:
         share_buffers(parts.method)
@@ -246,20 +263,19 @@ class _Session:
         save_state(self.training, parts, position)
         every = self.training.keeping.every_epochs
         if every and position.batch == 0 and position.epoch % every == 0:
-            folder = self.training.out / "epochs" / f"epoch-{position.epoch:04d}"
+            folder = self.training.out / EPOCHS / f"epoch-{position.epoch:04d}"
             meta = self.training.meta(position.epoch)
             meta["selection"] = f"epoch {position.epoch} of {self.training.recipe.epochs}"
-            meta["selected"]["rule"] = "unknown"  # who takes one of these has chosen it by something
             save_checkpoint(folder, parts.method, name=self.training.ref.name, meta=meta)
 
     def _finish(self, method: Any, average: AveragedModel | None, meta: dict[str, Any]) -> None:
         training = self.training
-        if training.recipe.epochs:
-            _draw(training.out, f"{training.recipe.name} on {training.split.name}")
         if average is not None:
             told = f"{meta['selection']}, weights averaged with momentum {training.recipe.ema:g}"
             folder, averaged = training.out / AVERAGE, {**meta, "selection": told}
             save_checkpoint(folder, average.module, name=training.ref.name, meta=averaged)
+        if training.recipe.epochs:
+            _draw(training.out, f"{training.recipe.name} on {training.split.name}")
         save_checkpoint(training.out, method, name=training.ref.name, meta=meta)
         remove_states(training.out)
 
@@ -280,6 +296,12 @@ def _check_annotated(training: Training, method: Any) -> None:
             )
 
 
+def _clear(out: Path) -> None:
+    """Let go of what a training left that came to no state: this one begins."""
+    for folder in (*out.glob(f"{BEST}*"), out / EPOCHS, out / AVERAGE):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class _Bar(Unwatched):
     """A monitor that moves a bar."""
 
@@ -297,5 +319,5 @@ def _draw(out: Path, title: str) -> None:
     from avbench.training_curves import draw_evaluations
 
     training_curve(out / LOG, out / "curve.png", title=title)
-    if (out / EVALUATIONS).exists():
+    if evaluations(out):
         draw_evaluations(out, out / "evaluations.png", title=title)

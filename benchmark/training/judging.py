@@ -28,6 +28,9 @@ from avbench.training.chances import apart
 from avbench.training.devices import share_buffers
 from avbench.training.plan import Rule, Training
 
+BEST = "best-"
+"""What the folder of a rule's best checkpoint begins with."""
+
 METRICS = ("locacc", "auc", "mean_ciou", "ap", "max_f1")
 """Those of a record that a row of evaluations.jsonl repeats; ``locacc`` tells which epoch is best."""
 
@@ -72,6 +75,8 @@ class Judge:
 
     def _row(self, epoch: int, rule: Rule, split: Split) -> dict[str, Any]:
         job = self._job(epoch, split)
+        if self.shard.rank == 0:  # what a killed process left is of other weights
+            shutil.rmtree(job.settings.runs, ignore_errors=True)
         self._meet()
         with self.progress(f"evaluating on {split.name}", len(split.samples)) as advance:
             predict([job], [self.method], advance, shard=self.shard)
@@ -128,9 +133,12 @@ def check_lists(training: Training) -> None:
     """Refuse lists that could not be evaluated, before anything is trained.
 
     Raises:
-        UsageError: for a pack that was made for training.
+        UsageError: for two lists of one name, or a pack that was made for training.
         AvbenchError: for missing media, or a list without truth for a method without embeddings.
     """
+    named = [split.name for _, split in training.judging.lists]
+    if twice := {name for name in named if named.count(name) > 1}:
+        raise UsageError(f"two of the lists to judge by are called {min(twice)!r}: give them names of their own")
     for _, split in training.judging.lists:
         covered(split, describe(training.ref).needs)
         if any(isinstance(sample.image, Packed) and sample.image.form != "pixels" for sample in split.samples):
@@ -147,4 +155,4 @@ def check_lists(training: Training) -> None:
 
 def best_folder(out: Path, rule: str) -> Path:
     """Where the checkpoint that is best under a rule stands."""
-    return out / f"best-{rule}"
+    return out / f"{BEST}{rule}"

@@ -14,7 +14,7 @@ from avbench.checkpoints import CONFIG
 from avbench.data.coverage import media_fingerprint
 from avbench.data.splits import DEMO_SOURCE, Split
 from avbench.errors import UsageError
-from avbench.recipe import Recipe
+from avbench.recipe import Recipe, processes_that_matter
 from avbench.registry import MethodRef
 from avbench.request import contents
 from avbench.sources import source_fingerprint
@@ -87,6 +87,11 @@ class Training:
     """Whether the loss runs through ``torch.compile``."""
 
     @property
+    def processes(self) -> int:
+        """How many processes train, where that changes the weights; else 1."""
+        return processes_that_matter(self.recipe)
+
+    @property
     def sources(self) -> dict[str, str]:
         """What tells neighbours in this training; see :func:`avbench.neighbours.find_neighbours`."""
         return {**self.recipe.neighbours, **self.neighbours}
@@ -105,14 +110,17 @@ class Training:
         """What the checkpoint after ``epoch`` epochs says of its own making."""
         neighbours = {"neighbours": contents(self.sources)} if self.sources else {}
         judged = {"judged": self.judging.described()} if self.judging.lists else {}
+        processes = {"processes": self.processes} if self.processes > 1 else {}
+        rule = "last" if epoch == self.recipe.epochs else "unknown"  # who takes an earlier one has chosen it somehow
         return {
             **neighbours,
             **judged,
+            **processes,
             "recipe": asdict(self.recipe),
             "split": {"name": self.split.name, "sha256": self.split.sha256, "n": len(self.split.samples)},
             "epoch": epoch,
             "selection": self.recipe.selection,
-            "selected": {"rule": "last", "split": None, "metric": None, "value": None, "epoch": epoch},
+            "selected": {"rule": rule, "split": None, "metric": None, "value": None, "epoch": epoch},
             "made_from": self.made_from,
         }
 

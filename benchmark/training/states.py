@@ -145,6 +145,7 @@ def remove_states(out: Path) -> None:
 def _fill(training: Training, parts: Parts, state: Path, told: dict[str, Any]) -> None:
     parts.method.load_state_dict(load_file(state / MODEL))
     parts.optimizer.load_state_dict(_optimizer_state(state, told["optimizer"]))
+    _lay_out(parts.optimizer)
     parts.precision.load_state_dict(told["precision"])
     if parts.average is not None:
         parts.average.load_state_dict(load_file(state / AVERAGE))
@@ -200,6 +201,14 @@ def _save_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> Any:
     tensors = {f"{i}.{name}": value for i, entry in state["state"].items() for name, value in entry.items()}
     write_atomic(folder / OPTIMIZER, save(_contiguous(tensors)))
     return state["param_groups"]
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give every moment the memory layout of its weight, which files do not keep and fused optimisers rely on."""
+    for parameter, entry in optimizer.state.items():
+        for name, value in entry.items():
+            if value.shape == parameter.shape:
+                entry[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _optimizer_state(folder: Path, groups: Any) -> dict[str, Any]:

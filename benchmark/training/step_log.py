@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ class StepLog:
             ) from problem
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
+        """Let go of the file; what the disk refused was said."""
+        with suppress(OSError):
+            self._file.close()
 
 
 def broken_samples(folder: Path) -> dict[str, str]:

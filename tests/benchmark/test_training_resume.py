@@ -19,7 +19,9 @@ from avbench.errors import AvbenchError, UsageError
 from avbench.monitoring import Unwatched
 from avbench.recipe import load_recipe
 from avbench.registry import find_method
-from avbench.training import Judging, Keeping, Training, broken_samples, train
+from avbench.trained import checkpoint_folder
+from avbench.training import Judging, Keeping, Training, broken_samples, engine, judging, train
+from avbench.training.loop import Loop
 from avbench.training.states import states
 
 NARROW = {"width": 1 / 16, "out_dim": 8}
@@ -108,7 +110,7 @@ def test_so_does_each_way_to_train(values, noise, tmp_path):
 
 
 def test_what_was_best_so_far_is_not_forgotten(noise, noise_set, tmp_path, store):
-    test = load_split(str(noise_set(tmp_path / "test", 4, seed=1)))
+    test = replace(load_split(str(noise_set(tmp_path / "test", 4, seed=1))), name="other")
     judged = [
         replace(
             training_of("ezvsl", noise, tmp_path / name, epochs=4, lr=0.1),
@@ -217,7 +219,7 @@ def test_broken_samples_are_remembered(noise_set, tmp_path):
         train(training, watch=lambda steps, done: Stop(10))
     whole = train(replace(training, out=tmp_path / "whole"))
     assert_same(train(training, resume=True), whole)
-    assert set(broken_samples(whole)) <= {"clip_003"}
+    assert set(broken_samples(whole)) == {"clip_003"}
     rows = [log(line) for line in (whole / "log.jsonl").read_text().splitlines()]
     assert len([row for row in rows if "total" in row]) == 10
 
@@ -252,3 +254,89 @@ def test_a_pack_for_training_is_not_judged_by(noise, tmp_path):
     with pytest.raises(UsageError, match=r"tiny lies in a pack made for training, .*--judge-data"):
         train(training)
     assert not training.out.exists()
+
+
+def test_moments_have_the_layout_of_their_weights(noise, tmp_path):
+    """Wide enough to lie channels last on the CPU; a fused optimiser reads weight and moments alike."""
+    training = training_of("ezvsl", noise, tmp_path, epochs=1)
+    training = replace(training, overrides={"width": 1 / 4, "out_dim": 8}, keeping=Keeping(every_steps=1))
+    with pytest.raises(StopError):
+        train(training, watch=lambda steps, done: Stop(2))
+    seen = []
+
+    class Look(Unwatched):
+        def step(self, row, pairs, waited):
+            frame = sys._getframe()
+            while "self" not in frame.f_locals or not isinstance(frame.f_locals["self"], Loop):
+                frame = frame.f_back
+            seen.append(frame.f_locals["self"].parts.optimizer)
+
+    train(training, resume=True, watch=lambda steps, done: Look())
+    entries = seen[0].state.items()
+    apart = [p.shape for p, entry in entries for key in ("exp_avg", "exp_avg_sq") if entry[key].stride() != p.stride()]
+    assert apart == []
+    assert any(p.ndim == 4 and not p.is_contiguous() for p, _ in entries)
+
+
+def stopped(*given):
+    raise StopError
+
+
+def test_what_an_attempt_without_a_state_left_is_not_taken_over(noise, noise_set, tmp_path, monkeypatch):
+    """Killed in its first evaluation; then another seed in the same folder."""
+    validation = load_split(str(noise_set(tmp_path / "many", 300, seed=1)))
+    judged = replace(
+        training_of("ezvsl", noise, tmp_path / "one", epochs=2),
+        keeping=Keeping(),
+        judging=Judging(validation=validation),
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(judging, "complete", stopped)
+        with pytest.raises(StopError):
+            train(judged)
+    assert list((judged.out / ".judging").rglob("part-*"))
+    for name in ("best-oracle", "ema", "epochs"):
+        (judged.out / name).mkdir()
+    other = replace(judged, recipe=replace(judged.recipe, seed=5))
+    assert_same(train(other), train(replace(other, out=tmp_path / "two")))
+    left = sorted(path.name for path in other.out.iterdir())
+    expected = ["best-validation", "config.json", "curve.png", "evaluations.jsonl", "evaluations.png", "log.jsonl"]
+    assert left == [*expected, "model.safetensors"]
+
+
+def test_a_kill_between_state_and_best_is_made_up_for(noise, tmp_path, monkeypatch):
+    training = training_of("ezvsl", noise, tmp_path / "parts", epochs=3)
+    training = replace(training, judging=Judging(validation=noise))
+    whole = train(replace(training, out=tmp_path / "whole"))
+    keep = engine._Session._keep_best
+
+    def killed(self, method, position):
+        if position.step:
+            raise StopError
+        keep(self, method, position)
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(engine._Session, "_keep_best", killed)
+            with pytest.raises(StopError):
+                train(training, resume=True)
+    parts = train(training, resume=True)
+    assert_same(parts, whole)
+    assert_same(parts / "best-validation", whole / "best-validation")
+
+
+def test_the_number_of_processes_counts_where_each_has_its_own(noise, tmp_path, monkeypatch, store):
+    own, shared = recipe_of("ezvsl"), recipe_of("ezvsl", batch_norm="synchronised")
+    alone = [checkpoint_folder(find_method("ezvsl"), recipe, noise, {}) for recipe in (own, shared)]
+    for name, value in {"TORCHELASTIC_RUN_ID": "a", "RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    several = [checkpoint_folder(find_method("ezvsl"), recipe, noise, {}) for recipe in (own, shared)]
+    assert several[0] != alone[0]
+    assert several[1] == alone[1]
+    assert training_of("ezvsl", noise, tmp_path).meta(1)["processes"] == 2
+
+
+@pytest.mark.parametrize(("epoch", "rule"), [(1, "unknown"), (2, "last")])
+def test_an_earlier_epoch_does_not_say_that_it_is_the_last(noise, tmp_path, epoch, rule):
+    train(replace(training_of("ezvsl", noise, tmp_path), keeping=Keeping(every_epochs=1)))
+    assert load_weights(tmp_path / "epochs" / f"epoch-{epoch:04d}").meta["selected"]["rule"] == rule
