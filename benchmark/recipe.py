@@ -174,8 +174,9 @@ def changed(recipe: Recipe, given: Sequence[str]) -> Recipe:
             raise UsageError(f"expected a value of the recipe as KEY=VALUE, got {item!r}")
         known = _values() - {"split", "selection", "summary"}
         if key not in known:
-            raise unknown_name("recipe value", key, known, f"of {', '.join(sorted(known))} the list")
-        found[key] = _checked(recipe.name, key, _from_text(text, get_type_hints(Recipe)[key]))
+            raise unknown_name("recipe value", key, known, f"avbench list recipes --show {recipe.name}")
+        value = _from_text(text, get_type_hints(Recipe)[key])
+        found[key] = _checked(recipe.name, key, value, advice=f"correct {item!r}")
     return replace(recipe, **found)
 
 
@@ -216,15 +217,15 @@ def _parse(name: str, content: dict[str, Any], method: Any) -> Recipe:
     return Recipe(name=name, method=method, method_values=used(name, content, "method_values"), **checked)
 
 
-def _checked(name: str, key: str, value: Any) -> Any:
+def _checked(name: str, key: str, value: Any, *, advice: str = "correct the file") -> Any:
     """``value`` as the field ``key`` has it, if it is of the field's type and in its range."""
     hint = get_type_hints(Recipe)[key]
     if not _fits(value, hint):
-        raise UsageError(f"the recipe {name} expects {_wanted(hint)} under {key}, got {value!r}: correct the file")
+        raise UsageError(f"the recipe {name} expects {_wanted(hint)} under {key}, got {value!r}: {advice}")
     if key in LEAST and value < LEAST[key]:
-        raise UsageError(f"the recipe {name} expects {key} of at least {LEAST[key]}, got {value!r}: correct the file")
+        raise UsageError(f"the recipe {name} expects {key} of at least {LEAST[key]}, got {value!r}: {advice}")
     if key in POSITIVE and value <= 0:
-        raise UsageError(f"the recipe {name} expects {key} above 0, got {value!r}: correct the file")
+        raise UsageError(f"the recipe {name} expects {key} above 0, got {value!r}: {advice}")
     if hint is float:
         return float(value)  # 0 and 0.0 are one recipe, under one key
     return tuple(value) if isinstance(value, list) else value

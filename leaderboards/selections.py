@@ -20,7 +20,7 @@ TITLES: dict[Selection, str] = {
 """What a ranking says of its rows."""
 
 CAUTIONS: dict[Selection, str] = {
-    "oracle": "oracle: chosen on the test set: not comparable, not ranked.",
+    "oracle": "oracle: chosen on the test set: not comparable, ranked among themselves alone.",
     "unknown": "unknown: the checkpoint does not say how it was chosen, which may have been on the test set.",
 }
 """What stands under a table with such rows."""

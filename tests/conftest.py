@@ -31,14 +31,17 @@ def store(tmp_path, monkeypatch) -> Path:
     return tmp_path / "home"
 
 
-def make_set(folder: Path, samples: int, seed: int = 0) -> Path:
-    """A set of noise in the official layout, one box each, two labels; returns the YAML file that describes it."""
+def make_set(folder: Path, samples: int, seed: int = 0, kind: str = "clip") -> Path:
+    """A set of noise in the official layout, one box each, two labels; returns the YAML file that describes it.
+
+    Samples are called ``<kind>_000`` and so on: those of one name are of one video.
+    """
     rng = np.random.default_rng(seed)
     entries = []
     for name in ("frames", "audio"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for number in range(samples):
-        key = f"clip_{number:03d}"
+        key = f"{kind}_{number:03d}"
         Image.fromarray(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(folder / "frames" / f"{key}.png")
         soundfile.write(folder / "audio" / f"{key}.wav", rng.uniform(-0.5, 0.5, 16_000), 16_000)
         left = float(rng.integers(0, 50)) / 100

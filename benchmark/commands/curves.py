@@ -16,8 +16,8 @@ EXAMPLES = """\
 
 PURPOSE = (
     "Draw the evaluations of trainings, epoch by epoch: a panel per metric, a line per list, marked where the last "
-    "checkpoint, the best on validation and the best on test (which no ranking takes) stand. The figures go into a CSV "
-    "of the same name."
+    "checkpoint, the best on validation and the best on test (which is ranked with no other) stand. The figures go "
+    "into a CSV of the same name."
 )
 
 SUFFIXES = (".png", ".svg", ".pdf", ".csv")

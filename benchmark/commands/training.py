@@ -72,6 +72,8 @@ def _check(options: Namespace) -> None:
     check_device(options.device)
     for name in ("epochs", "seed", "workers"):
         check_least(f"--{name}", options[name], 0)
+    if options.every is not None and options.validate is None and options.oracle is None:
+        raise UsageError("--every says how often lists are evaluated, and none is named: add --validate or --oracle")
     for option, least in (("every", 1), ("save_every", 0), ("keep", 1), ("keep_every", 0)):
         check_least(f"--{option.replace('_', '-')}", options[option], least)
 
@@ -88,8 +90,9 @@ def _training(ref: MethodRef, split: Split, overrides: dict[str, Any], places: P
     recipe, neighbours = _recipe(ref, options), _neighbours(options.neighbours)
     judged = places if options.judge_data is None else replace(places, data=Path(options.judge_data))
     oracle = [open_split(name, judged, bar) for name in names(options.oracle, "test list")] if options.oracle else []
+    _check_tests(split, oracle)
     validation, split = _validation(split, oracle, judged, options)
-    judging = Judging(validation, tuple(oracle), options.every)
+    judging = Judging(validation, tuple(oracle), options.every or 1)
     default = checkpoint_folder(ref, recipe, split, overrides, neighbours=neighbours, judged=judging.described())
     settings = Settings(device=options.device, workers=options.workers)
     return Training(
@@ -97,6 +100,18 @@ def _training(ref: MethodRef, split: Split, overrides: dict[str, Any], places: P
         workers=decoding_processes(settings), neighbours=neighbours, judging=judging,
         keeping=Keeping(options.save_every, options.keep, options.keep_every), compiled=options.compile,
     )  # fmt: skip
+
+
+def _check_tests(split: Split, tests: Sequence[Split]) -> None:
+    """Say what of the tests is trained on, and refuse a test that is the training list itself."""
+    from avbench.data.held_out import shared_ids
+
+    for test in tests:
+        if test.sha256 == split.sha256:
+            raise UsageError(f"{test.name} is what is trained on: name a test list with --oracle")
+        if shared := shared_ids(test, split):
+            n = len(test.samples)
+            log(f"{len(shared):,} of {n:,} samples of {test.name} are of videos that {split.name} holds too")
 
 
 def _validation(split: Split, tests: Sequence[Split], places: Places, options: Namespace) -> tuple[Split | None, Split]:
@@ -109,7 +124,7 @@ def _validation(split: Split, tests: Sequence[Split], places: Places, options: N
     require_disjoint(held_out, tests)
     unknown = check_validation(held_out, metadata=places.metadata)
     if unknown:
-        log(f"{held_out.name} was not compared with the test lists {', '.join(unknown)}: their files are not at hand")
+        log(f"{held_out.name} was not compared with {len(unknown)} test lists, whose files are not at hand")
     left = without(split, held_out)
     if left is not split:
         log(f"{len(split.samples) - len(left.samples)} samples of {split.name} are held out for {held_out.name}")
@@ -211,7 +226,7 @@ def _add_judging(parser: ArgumentParser) -> None:
         "--judge-data", type=str, default=None, metavar="ROOT",
         help="folder with the media of these lists, where they are not below --data; a pack for evaluation, for one",
     )  # fmt: skip
-    parser.add_argument("--every", type=int, default=1, help="epochs from one evaluation to the next")
+    parser.add_argument("--every", type=int, default=None, help="epochs from one evaluation to the next (default: 1)")
 
 
 def _add_keeping(parser: ArgumentParser) -> None:

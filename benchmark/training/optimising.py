@@ -25,7 +25,8 @@ def steps_per_epoch(recipe: Recipe, samples: int) -> int:
     """
     if samples < recipe.batch_size:
         raise UsageError(
-            f"the recipe {recipe.name} has batches of {recipe.batch_size}, and the split holds {samples} samples"
+            f"the recipe {recipe.name} has batches of {recipe.batch_size}, and the split holds {samples} samples: "
+            "lower batch_size with --recipe-set batch_size=N, or in a recipe file"
         )
     return samples // recipe.batch_size
 

@@ -20,6 +20,9 @@ from avbench.request import contents
 from avbench.sources import source_fingerprint
 from avbench.store import read_json
 
+SHOWN = 40
+"""Characters of a value that an error shows."""
+
 Rule = Literal["last", "validation", "oracle"]
 """How a checkpoint is chosen: the last one, the best on a validation list, the best on a test list (which cheats)."""
 
@@ -132,9 +135,23 @@ def require_same(folder: Path, config: Any, name: str, meta: dict[str, Any]) -> 
         UsageError: if method, settings, recipe, split or judging differ, or files that they read.
     """
     made = read_json(folder / CONFIG)
-    wanted = {"method": name, "config": asdict(config), "meta": meta}
-    if made != json.loads(json.dumps(wanted)):
+    wanted = json.loads(json.dumps({"method": name, "config": asdict(config), "meta": meta}))
+    if made != wanted:
         raise UsageError(
             f"{folder} holds a training of another method, recipe, split or setting, or of files that have changed "
-            "since: go on with those, or name another folder with --out"
+            f"since ({_first_difference(made, wanted)}): go on with those, or name another folder with --out"
         )
+
+
+def _first_difference(there: Any, here: Any, place: str = "") -> str:
+    """Where two descriptions differ first, and by what, such as ``meta.recipe.epochs: 5 there, 7 here``."""
+    if not (isinstance(there, dict) and isinstance(here, dict)):
+        return f"{place or 'all'}: {_short(there)} there, {_short(here)} here"
+    keys = [key for key in sorted(there.keys() | here.keys()) if there.get(key, ...) != here.get(key, ...)]
+    key = next((key for key in keys if key != "selected"), keys[0])
+    return _first_difference(there.get(key), here.get(key), f"{place}.{key}" if place else key)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -254,7 +254,7 @@ class TestTables:
         shown = capsys.readouterr().out
         rows = [line.split()[:2] for line in shown.splitlines() if line.strip().startswith("tiny-plugin")]
         assert rows == [["tiny-plugin", "last"], ["tiny-plugin", "oracle"]]
-        note = "oracle: chosen on the test set: not comparable, not ranked."
+        note = "oracle: chosen on the test set: not comparable, ranked among themselves alone."
         assert note in shown
         assert f"- {note}" in (tmp_path / "table.md").read_text()
 
@@ -336,7 +336,7 @@ def test_answers_to_whether_it_listens_are_told_apart(capsys, method, training, 
     assert main(["listen", "--method", method, *place, "--resamples", "100"]) == 0
     shown = capsys.readouterr()
     assert "tiny-plugin@oracle" in shown.out
-    assert "oracle: chosen on the test set: not comparable, not ranked." in shown.err
+    assert "oracle: chosen on the test set: not comparable, ranked among themselves alone." in shown.err
 
 
 def test_a_header_without_description_is_unknown():
