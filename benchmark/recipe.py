@@ -162,7 +162,20 @@ def load_recipe(method: str, text: str) -> Recipe:
 
 
 def changed(recipe: Recipe, given: Sequence[str]) -> Recipe:
-    """``recipe`` with ``KEY=VALUE`` items in the place of its own values; lists are written with commas.
+    """``recipe`` with ``KEY=VALUE`` items in the place of its own values, as :func:`values_given` reads them.
+
+    Raises:
+        UsageError: as :func:`values_given`, and for values that do not go together.
+    """
+    return replace(recipe, **values_given(recipe.name, given))
+
+
+def values_given(recipe: str, given: Sequence[str]) -> dict[str, Any]:
+    """Values of a recipe from ``KEY=VALUE`` items; lists are written with commas.
+
+    Args:
+        recipe: its name, for errors.
+        given: the items.
 
     Raises:
         UsageError: for an unknown key, or a value that a recipe file could not hold either.
@@ -174,10 +187,10 @@ def changed(recipe: Recipe, given: Sequence[str]) -> Recipe:
             raise UsageError(f"expected a value of the recipe as KEY=VALUE, got {item!r}")
         known = _values() - {"split", "selection", "summary"}
         if key not in known:
-            raise unknown_name("recipe value", key, known, f"avbench list recipes --show {recipe.name}")
+            raise unknown_name("recipe value", key, known, f"avbench list recipes --show {recipe}")
         value = _from_text(text, get_type_hints(Recipe)[key])
-        found[key] = _checked(recipe.name, key, value, advice=f"correct {item!r}")
-    return replace(recipe, **found)
+        found[key] = _checked(recipe, key, value, advice=f"correct {item!r}")
+    return found
 
 
 def _from_text(text: str, hint: Any) -> Any:

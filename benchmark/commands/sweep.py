@@ -13,6 +13,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from avbench.commands.shared import bar, check_device, check_least, command_parser, folder_path, log, names, parse
 from avbench.errors import UsageError, unknown_name
+from avbench.recipe import values_given
 from avbench.store import home
 from avbench.sweeping.files import load_sweep
 from avbench.sweeping.locally import Local
@@ -114,6 +115,9 @@ def _choices(options: Namespace, command: str) -> Choices:
     )
     changes: dict[str, Any] = {} if options.epochs is None else {"epochs": options.epochs}
     changes |= _neighbours(options.neighbours)
+    changes |= values_given(f"of {options.sweep}", options.recipe_set)
+    if "seed" in changes:
+        raise UsageError("the seeds of a sweep are named with --seeds: leave seed out of --recipe-set")
     return Choices(where, options.scale, _seeds(options.seeds), changes, options.dry_run)
 
 
@@ -199,6 +203,10 @@ def _add_choices(parser: ArgumentParser) -> None:
     what.add_argument("--scale", type=str, default=None, help="demo (the default) or paper, or one of your file's own")
     what.add_argument("--seeds", type=str, default=None, metavar="N,N", help="instead of the recipe's one")
     what.add_argument("--epochs", type=int, default=None, help="instead of the recipe's; the table says so")
+    what.add_argument(
+        "--recipe-set", action="append", default=[], metavar="KEY=VALUE",
+        help="a value of the recipe, such as batch_size=128; the table says so",
+    )  # fmt: skip
     what.add_argument(
         "--neighbours", action="append", default=[], metavar="MODALITY=SOURCE",
         help="image=... and audio=...: an encoder or a table of avbench neighbours, instead of the recipe's",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from avbench.leaderboards.sweep_tables import SweepRow, SweepTable
@@ -69,7 +70,7 @@ def _caption(plan: Plan) -> str:
     scale, recipe = plan.sweep.scales[plan.scale], plan.entries[0].unit.used_recipe
     parts = [
         *([DEMO] if plan.is_demo else []),
-        f"trained on {plan.train.name} by {recipe.name}, {_epochs(plan)}",
+        f"trained on {plan.train.name} by {recipe.name}, {_epochs(plan)}{_changes(plan)}",
         f"tested on {plan.test.name}, protocol {scale.protocol}, n = {plan.test.n}",
         _seeds(plan),
     ]
@@ -82,6 +83,15 @@ def _epochs(plan: Plan) -> str:
     meant = recipe_called(used.method, plan.sweep.scales[plan.scale].recipe).epochs
     plural = "" if used.epochs == 1 else "s"
     return f"{used.epochs} epoch{plural}" + ("" if used.epochs == meant else f" instead of {meant}")
+
+
+def _changes(plan: Plan) -> str:
+    """The other values of the recipe that are not its own."""
+    used = plan.entries[0].unit.used_recipe
+    meant = recipe_called(used.method, plan.sweep.scales[plan.scale].recipe)
+    elsewhere = {"epochs", "seed", "name", "method"}
+    pairs = [(f.name, getattr(used, f.name), getattr(meant, f.name)) for f in fields(used) if f.name not in elsewhere]
+    return "".join(f", {name} {value} instead of {own}" for name, value, own in pairs if value != own)
 
 
 def _seeds(plan: Plan) -> str:

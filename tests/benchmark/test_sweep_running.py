@@ -290,3 +290,16 @@ def test_a_missing_extra_is_named(monkeypatch, launch, extra):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match=rf"which is not installed: pip install avbench\[{extra}\]"):
         launch([], print)
+
+
+def test_values_of_the_recipe_are_other_units_and_stand_in_the_label(capsys, here):
+    given = ["--recipe-set", "batch_size=5", "--recipe-set", "augment="]
+    assert sweep(capsys, *given, "--out", "table.md")[0] == 0
+    assert "batch_size 5 instead of" in (here / "table.md").read_text()
+    assert main(["sweep", "mine.toml", "--dry-run", *given]) == 0
+    assert all(line.startswith("done ") for line in capsys.readouterr().out.splitlines())
+    assert main(["sweep", "mine.toml", "--dry-run"]) == 0
+    assert all(line.startswith("new ") for line in capsys.readouterr().out.splitlines())
+    for wrong, message in {"seed=1": "named with --seeds", "lr=x": "got 'x': correct 'lr=x'"}.items():
+        assert main(["sweep", "mine.toml", "--dry-run", "--recipe-set", wrong]) == 2
+        assert message in capsys.readouterr().err
