@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from avbench.cli import main
-from avbench.commands.sweep_output import as_table
+from avbench.commands.sweep_output import _header, as_table
 from avbench.errors import UsageError
 from avbench.registry import find_method, load_class
 from avbench.sweeping.files import load_sweep, parse_sweep, sweep_names
@@ -325,3 +325,8 @@ def test_the_list_of_sweeps(capsys):
 def test_options_that_contradict(capsys, options, message):
     assert main(["sweep", "jsa-supp-3", "--dry-run", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("test", "header"), [("vggss-4655", "VGG-SS / cIoU"), ("demo", "demo / cIoU")])
+def test_a_header_names_no_test_list_but_that_of_the_table(test, header):
+    assert _header("VGG-SS / cIoU", test) == header
