@@ -89,7 +89,7 @@ class JointSlotAttention(nn.Module):
 
     def draw(self, tokens: Tensor) -> Tensor:
         """Uniform ``[B, P]`` in [0, 1) that decides which tokens hide: the image's first, then the sound's."""
-        return drawn(len(tokens), lambda n: torch.rand(n, tokens.shape[1], device=tokens.device))
+        return drawn(len(tokens), lambda n: torch.rand((n, tokens.shape[1]), device=tokens.device))
 
     def _iterate(self, side: str, tokens: Tensor) -> Slots:
         part = self.get_submodule
