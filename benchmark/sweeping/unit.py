@@ -68,7 +68,9 @@ class Unit:
     @cached_property
     def used_recipe(self) -> Recipe:
         """The recipe with the changes."""
-        changes = {key: tuple(value) if isinstance(value, list) else value for key, value in self.changes.items()}
+        changes: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in self.changes.items()
+        }
         return replace(recipe_called(self.ref.name, self.recipe), **changes)
 
     @property

@@ -163,7 +163,7 @@ def test_a_changed_method_file_is_noticed(training, trainable_plugin, finished):
     else:
         unfinished(training)
     trainable_plugin.write_text(trainable_plugin.read_text().replace("- 1).square()", "- 2).square()"))
-    with pytest.raises(UsageError, match=r"have changed since \(meta.made_from.source: .*\): go on with those, or name"):
+    with pytest.raises(UsageError, match=r"have changed since \(meta.made_from.source: .*\): go on with those, or"):
         train(replace(training), resume=True)
 
 
