@@ -163,7 +163,10 @@ def test_a_changed_method_file_is_noticed(training, trainable_plugin, finished):
     else:
         unfinished(training)
     trainable_plugin.write_text(trainable_plugin.read_text().replace("- 1).square()", "- 2).square()"))
-    with pytest.raises(UsageError, match=r"have changed since \(meta.made_from.source: .*\): go on with those, or"):
+    expected = (
+        r"or of files that have changed since \(meta.made_from.source: .*\): go on with those, or name another folder"
+    )
+    with pytest.raises(UsageError, match=expected):
         train(replace(training), resume=True)
 
 

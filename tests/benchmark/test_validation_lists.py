@@ -97,6 +97,8 @@ def test_no_test_list_shares_an_id_or_a_video(shared, get, name: str) -> None:
 def test_what_was_drawn_passes_as_a_list_of_ones_own_would(get) -> None:
     for name in ("vggsound-144k-val", "flickr-144k-val"):
         require_disjoint(get(name), map(get, ("vggss-extended", "avsbench-s4", "flickr-extended", "music-duet")))
+    with pytest.raises(UsageError, match="are of videos that the test list vggss-extended holds"):
+        require_disjoint(get("vggsound-144k"), [get("vggss-extended")])
 
 
 @pytest.mark.parametrize("name", LEFT)
