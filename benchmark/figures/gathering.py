@@ -1,0 +1,116 @@
+"""The stored results of a figure: the rows of one split, one protocol, one selection and one list of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avbench.errors import AvbenchError, UsageError
+from avbench.figures.choice import FigureChoice
+from avbench.opening import Progress
+from avbench.records import Record
+from avbench.rescoring import Choice, rescore
+
+if TYPE_CHECKING:
+    from avbench.leaderboards.contestants import Contestant
+
+
+def gather_rows(
+    places: Sequence[Path], choice: FigureChoice, progress: Progress, *, columns: Sequence[str] = ("ciou",)
+) -> list[Contestant]:
+    """The rows of a figure with their per-sample values, which are of the same samples in the order of their ids.
+
+    Args:
+        places: Runs folders, folders below their ``predictions/``, or records.
+        choice: What is wanted of them.
+        progress: For a bar where something has to be scored first.
+        columns: Of the per-sample values, that the figure needs.
+
+    Returns:
+        At least one, in the order of ``choice.methods``, else methods by name before controls by name.
+
+    Raises:
+        UsageError: for a choice that leaves nothing, several splits or selections, other samples, or rows without one
+            of ``columns``.
+        AvbenchError: for files that are broken or do not belong together.
+    """
+    from avbench.leaderboards.contestants import aligned
+
+    records = gather_records(places, choice, [choice.protocol], progress)
+    rows = [_contestant(record) for record in records]
+    rows = aligned(rows, common=False) if len(rows) > 1 else rows
+    for name in columns:
+        lacking = next((row.record for row in rows if name not in row.samples.columns), None)
+        if lacking is not None:
+            raise UsageError(
+                f"this figure needs the {name} of each sample, and under the protocol {lacking.protocol} the values of "
+                f"{lacking.title} on {lacking.split} have none: {_where[name]}"
+            )
+    return rows
+
+
+_where = {
+    "ciou": "choose a protocol that scores against boxes, such as common",
+    "confidence": "choose a split with samples in which nothing sounds, such as demo-extended",
+}
+"""What has each column."""
+
+
+def gather_records(
+    places: Sequence[Path], choice: FigureChoice, protocols: Sequence[str], progress: Progress
+) -> list[Record]:
+    """The records of a figure under ``protocols``, of one split and one selection, with titles of their own.
+
+    The plain map with the sample's own sound is what a figure shows.
+
+    Raises:
+        UsageError: for a choice that leaves nothing, or several splits or selections.
+        AvbenchError: for files that are broken, or a method that was predicted for a part of the split.
+    """
+    from avbench.leaderboards.contestants import told_apart
+
+    wanted = Choice(choice.methods, choice.splits, audio=("true",), protocols=tuple(protocols))
+    records, _ = told_apart(_of_selection(_of_one_split(rescore(places, wanted, progress)), choice))
+    return sorted(records, key=lambda record: _place(record, choice.methods))
+
+
+def _of_one_split(records: list[Record]) -> list[Record]:
+    splits = sorted({record.split for record in records})
+    if len(splits) > 1:
+        raise UsageError(f"expected results of one split for a figure, got {', '.join(splits)}: choose with --split")
+    return records
+
+
+def _of_selection(records: Sequence[Record], choice: FigureChoice) -> list[Record]:
+    from avbench.leaderboards.selections import ranked_records, ranked_selections, selections_of
+
+    there = selections_of(records)
+    if choice.selection is None and len(there) > 1:
+        raise UsageError(
+            f"expected checkpoints of one selection in a figure, got {' and '.join(there)}: choose with --selection"
+        )
+    asked = there if choice.selection is None else (choice.selection,)
+    return ranked_records(records, ranked_selections(records, asked))
+
+
+def _place(record: Record, methods: Sequence[str]) -> tuple[int, bool, str]:
+    from avbench.leaderboards.sensitivity import is_control
+
+    name = record.provenance["method"]["name"]
+    return methods.index(name) if name in methods else len(methods), is_control(record), record.title
+
+
+def _contestant(record: Record) -> Contestant:
+    import pandas as pd
+
+    from avbench.leaderboards.contestants import Contestant
+    from avbench.scoring import per_sample_path
+
+    path = per_sample_path(record)
+    try:
+        return Contestant(record, pd.read_parquet(path))
+    except (OSError, ValueError) as problem:  # pyarrow's errors are of the second kind
+        raise AvbenchError(
+            f"the per-sample values {path} cannot be read ({problem}): delete them and draw again"
+        ) from None
