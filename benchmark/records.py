@@ -129,7 +129,7 @@ def _is_same_list(selected: Mapping[str, Any], split: Mapping[str, Any]) -> bool
 def write_record(record: Record) -> None:
     """Write ``record`` to its path; a metric that is not a number becomes null, which :func:`read_record` undoes."""
     content = _plain(record)
-    write_json(record.path, {**content, "seal": _seal(content)})
+    write_json(record.path, {**content, "seal": seal_of(content)})
 
 
 def read_record(path: Path) -> Record:
@@ -138,25 +138,66 @@ def read_record(path: Path) -> Record:
     Raises:
         AvbenchError: if the file is not a record of this schema.
     """
-    content = read_json(path)
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise AvbenchError(
-            f"expected a record of schema {SCHEMA} in {path}, found another form: delete it and run again"
-        )
+    return record_of(read_json(path), path)
+
+
+def record_of(content: Any, path: Path, *, name: str = "") -> Record:
+    """The record that a file holds as ``content``, its seal made sure of.
+
+    Args:
+        content: As :func:`~avbench.store.read_json` gives it.
+        path: That the record gets.
+        name: What sentences call the record; the path where it is left out.
+
+    Raises:
+        AvbenchError: if the content is not a record of this schema.
+    """
+    called = name or str(path)
+    _require_schema(content, called)
     try:
         intervals = {key: (low, high) for key, (low, high) in content["intervals"].items()}
         metrics = {key: math.nan if value is None else float(value) for key, value in content["metrics"].items()}
         fields = {key: value for key, value in content.items() if key != DERIVED}
         record = Record(**{**fields, "intervals": intervals, "metrics": metrics, "path": path})
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
-        raise AvbenchError(f"the record {path} is incomplete or changed ({problem}): delete it and run again") from None
-    if record.seal != _seal(content):
-        raise AvbenchError(f"the record {path} was changed after it was written: delete it and score again")
+        raise AvbenchError(
+            f"the record {called} is incomplete or changed ({problem}): delete it and run again"
+        ) from None
+    if record.seal != seal_of(content):
+        raise AvbenchError(f"the record {called} was changed after it was written: delete it and score again")
     return record
 
 
-def _seal(content: dict[str, Any]) -> str:
+def content_of(record: Record) -> dict[str, Any]:
+    """What the file of a record holds, from which :func:`record_of` makes it again; its seal stays as it is.
+
+    Raises:
+        AvbenchError: for a record that its seal does not fit.
+    """
+    content = _plain(record)
+    older = {key: value for key, value in content.items() if key != DERIVED}
+    found = next((one for one in (content, older) if seal_of(one) == record.seal), None)
+    if found is None:
+        raise AvbenchError(f"the record {record.path} was changed after it was read: read it again")
+    return found
+
+
+def seal_of(content: Mapping[str, Any]) -> str:
+    """The seal that belongs to the content of a record's file: SHA-256 over all but ``run`` and the seal itself."""
     return hash_json({key: value for key, value in content.items() if key not in {"run", "seal"}})
+
+
+def _require_schema(content: Any, called: str) -> None:
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise AvbenchError(
+            f"the record {called} is of schema {schema}, newer than the {SCHEMA} that this avbench reads: upgrade "
+            "avbench"
+        )
+    if schema != SCHEMA:
+        raise AvbenchError(
+            f"expected a record of schema {SCHEMA} in {called}, found another form: delete it and run again"
+        )
 
 
 def _plain(record: Record) -> dict[str, Any]:
