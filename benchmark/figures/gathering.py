@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ from avbench.errors import AvbenchError, UsageError
 from avbench.figures.choice import FigureChoice
 from avbench.opening import Progress
 from avbench.records import Record
-from avbench.rescoring import Choice, rescore
+from avbench.rescoring import Choice, chosen, rescore
+from avbench.stored import find_stored
 
 if TYPE_CHECKING:
     from avbench.leaderboards.contestants import Contestant
@@ -71,15 +73,34 @@ def gather_records(
     from avbench.leaderboards.contestants import told_apart
 
     wanted = Choice(choice.methods, choice.splits, audio=("true",), protocols=tuple(protocols))
-    records, _ = told_apart(_of_selection(_of_one_split(rescore(places, wanted, progress)), choice))
+    splits = sorted({stored.split for stored in chosen(find_stored(places), wanted)})
+    if len(splits) > 1:
+        raise UsageError(f"expected results of one split for a figure, got {', '.join(splits)}: choose with --split")
+    records, _ = told_apart(_of_selection(rescore(places, wanted, progress), choice))
     return sorted(records, key=lambda record: _place(record, choice.methods))
 
 
-def _of_one_split(records: list[Record]) -> list[Record]:
-    splits = sorted({record.split for record in records})
-    if len(splits) > 1:
-        raise UsageError(f"expected results of one split for a figure, got {', '.join(splits)}: choose with --split")
-    return records
+def sounding_rows(rows: Sequence[Contestant]) -> list[Contestant]:
+    """The rows on the samples with a box alone.
+
+    Raises:
+        UsageError: where there is none.
+    """
+    from avbench.leaderboards.measures import sounding
+
+    if not sounding(rows[0].samples).any():
+        raise UsageError(f"this figure is of samples with a box, and {rows[0].record.split} has none: choose another")
+    return [replace(row, samples=row.samples[sounding(row.samples)].reset_index(drop=True)) for row in rows]
+
+
+def about(rows: Sequence[Contestant], what: str) -> str:
+    """What a figure is of: the split, the protocol, how many samples, and a selection that must be told."""
+    from avbench.leaderboards.selections import selections_of, title_of
+
+    record = rows[0].record
+    less = f", {record.n_scored} of the {record.n_expected} listed" if record.partial else ""
+    selections = selections_of([row.record for row in rows])
+    return f"{record.split}, protocol {record.protocol}, {len(rows[0].samples)} {what}{less}{title_of(selections)}"
 
 
 def _of_selection(records: Sequence[Record], choice: FigureChoice) -> list[Record]:
