@@ -35,6 +35,13 @@ LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "↑": r"$\uparrow$",
     "✓": r"$\checkmark$",
     "✗": r"$\times$",
+    "↳": r"$\hookrightarrow$",
+    "†": r"$\dagger$",
+    "\N{EN DASH}": "--",
+    "—": "---",
+    "<": "$<$",
+    ">": "$>$",
+    "|": r"\textbar{}",
 }
 """Characters that LaTeX does not take as they are; the check mark needs amssymb."""
 
@@ -140,7 +147,7 @@ def _latex(table: SweepTable, titles: Sequence[str], lines: Sequence[Sequence[st
             f"% {table.caption}",
             f"\\begin{{tabular}}{{{sides}}}",
             "\\toprule",
-            *_upper_storey(titles),
+            *upper_storey(titles),
             _latex_line([title.rpartition(STOREYS)[2] for title in titles]),
             "\\midrule",
             *map(_latex_line, lines),
@@ -152,13 +159,13 @@ def _latex(table: SweepTable, titles: Sequence[str], lines: Sequence[Sequence[st
     )
 
 
-def _upper_storey(titles: Sequence[str]) -> list[str]:
-    """The line of common headings and the rules below it; nothing where no column has one."""
+def upper_storey(titles: Sequence[str]) -> list[str]:
+    """The lines of LaTeX with common headings and the rules below them; none where no column has one."""
     cells, rules, place = [], [], 1
     for common, group in groupby(title.rpartition(STOREYS)[0] for title in titles):
         width = len(list(group))
         if common:
-            cells.append(f"\\multicolumn{{{width}}}{{c}}{{{_escaped(common)}}}")
+            cells.append(f"\\multicolumn{{{width}}}{{c}}{{{escaped(common)}}}")
             rules.append(f"\\cmidrule(lr){{{place}-{place + width - 1}}}")
         else:
             cells += [""] * width
@@ -167,8 +174,9 @@ def _upper_storey(titles: Sequence[str]) -> list[str]:
 
 
 def _latex_line(cells: Sequence[str]) -> str:
-    return f"{' & '.join(map(_escaped, cells))} \\\\"
+    return f"{' & '.join(map(escaped, cells))} \\\\"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """``text`` as LaTeX prints it."""
     return "".join(LATEX.get(character, character) for character in text)
