@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +53,15 @@ class _Desk:
     clean: Clean
     files: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    shelves: dict[Path, list[Record]] = field(default_factory=dict)
+
+    def shelf(self, stored: Stored) -> list[Record]:
+        """All records of a method on a split, of whatever predictions and version of the scoring."""
+        folder = stored.runs / "records" / stored.split
+        if folder / stored.method not in self.shelves:
+            paths = [path for path in sorted(folder.glob(f"{stored.method}.*.json")) if ".listening-" not in path.name]
+            self.shelves[folder / stored.method] = [read_record(path) for path in paths]
+        return self.shelves[folder / stored.method]
 
     def add(self, name: str, path: Path) -> None:
         self.files[name] = path
@@ -103,17 +111,13 @@ def _order(entries: Mapping[tuple[str, str], Result]) -> Callable[[tuple[str, st
 def _by_method(kept: Sequence[Stored], desk: _Desk) -> list[dict[str, Stored]]:
     """The predictions of each method by kind of audio, each set with those of its own sounds."""
     first = sorted(kept, key=lambda stored: not stored.inputs.get("embeddings"))
-    around = (
-        find_stored(sorted({place for one in kept if hears(one) for place in _alike(one)}))
-        if any(map(hears, kept))
-        else []
-    )
+    around = find_stored(sorted({place for one in kept if hears(one) for place in _alike(one)}))
     wanted = {one.key for one in kept}
     found = [dict(one.by_audio) for one in audio_sets([*first, *around])]
     sets = [one for one in found if wanted & {stored.key for stored in one.values()}]
     taken = {stored.key for one in sets for stored in one.values()}
     desk.notes += [
-        f"{one.folder.name} on {one.split} is left out: it differs from other predictions of {one.method} in embeddings alone"
+        f"{one.folder.name} on {one.split} is left out: it differs from others of {one.method} in embeddings alone"
         for one in kept
         if hears(one) and one.key not in taken
     ]
@@ -121,8 +125,8 @@ def _by_method(kept: Sequence[Stored], desk: _Desk) -> list[dict[str, Stored]]:
         if "true" not in one:
             other = next(iter(one.values()))
             raise UsageError(
-                f"the predictions of {other.method} on {other.split} are with {','.join(one)} audio alone, and a bundle "
-                "needs those with its own sounds: add them with avbench run --audio true"
+                f"the predictions of {other.method} on {other.split} are with {','.join(one)} audio alone, and those "
+                "with its own sounds are needed: add them with avbench run --audio true"
             )
         for stored in one.values():
             _require_fit(stored)
@@ -138,8 +142,8 @@ def _require_fit(stored: Stored) -> None:
     what = f"the predictions of {stored.title} on {stored.split}"
     if stored.missing:
         raise UsageError(
-            f"{what} are partial ({stored.samples} of {stored.expected} samples), and partial results are not accepted: "
-            "complete the media and run again"
+            f"{what} are partial ({stored.samples} of {stored.expected} samples), which nobody accepts: complete the "
+            "media and run again"
         )
     if stored.resolved["method"]["origin"] == "object":
         raise UsageError(
@@ -181,16 +185,9 @@ def _entry(found: Mapping[str, Stored], trainings: Mapping[str, Sequence[Path]],
     )
 
 
-@cache
-def _shelf(runs: Path, split: str, method: str) -> tuple[Record, ...]:
-    """All records of a method on a split, of whatever version of the scoring."""
-    paths = sorted((runs / "records" / split).glob(f"{method}.*.json"))
-    return tuple(read_record(path) for path in paths if ".listening-" not in path.name)
-
-
 def _records(stored: Stored, desk: _Desk) -> list[Record]:
     """Those of some predictions that this version of the scoring wrote."""
-    own = [one for one in _shelf(stored.runs, stored.split, stored.method) if one.provenance["key"] == stored.key]
+    own = [one for one in desk.shelf(stored) if one.provenance["key"] == stored.key]
     found = [record for record in own if record.path == _path(stored, record)]
     if len(found) < len(own):
         desk.notes.append(
@@ -269,12 +266,15 @@ def _add_training(own: Stored, folders: Sequence[Path], desk: _Desk) -> bool:
 
 
 def _add_evaluations(folder: Path, place: Path, name: str, desk: _Desk) -> None:
+    if not (folder / EVALUATIONS).is_file():
+        raise UsageError(
+            f"the training {folder} has no {EVALUATIONS}, as one has that was evaluated as it went: leave it out of "
+            "--training"
+        )
     desk.add_json(f"{name}/{CONFIG}", without_paths(read_json(place / CONFIG)))
-    if (folder / EVALUATIONS).is_file():
-        staged = desk.staging / name / EVALUATIONS
-        text = (folder / EVALUATIONS).read_text(encoding="utf-8")
-        staged.write_text(without_paths(text), encoding="utf-8")
-        desk.add(f"{name}/{EVALUATIONS}", staged)
+    staged = desk.staging / name / EVALUATIONS
+    staged.write_text(without_paths((folder / EVALUATIONS).read_text(encoding="utf-8")), encoding="utf-8")
+    desk.add(f"{name}/{EVALUATIONS}", staged)
 
 
 def _require_used(trainings: Mapping[str, Sequence[Path]], entries: Sequence[Result]) -> None:
@@ -282,6 +282,6 @@ def _require_used(trainings: Mapping[str, Sequence[Path]], entries: Sequence[Res
     for method, folders in trainings.items():
         if folders and not any(entry.training for entry in entries if entry.method == method):
             raise UsageError(
-                f"the training {folders[0]} has no checkpoint that any predictions of {method} were made with: name the "
-                "folder of the training whose weights the records tell"
+                f"the training {folders[0]} has no checkpoint that predictions of {method} in the bundle were made "
+                "with: name the folder of the training whose weights their records tell"
             )
