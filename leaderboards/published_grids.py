@@ -10,7 +10,7 @@ from itertools import groupby
 from avbench.leaderboards.grids import Grid, GridCell, GridGroup, GridRow, best_and_second
 from avbench.leaderboards.published_index import read_index
 from avbench.leaderboards.published_lines import DASH
-from avbench.leaderboards.published_names import higher_is_better
+from avbench.leaderboards.published_names import higher_is_better, training_split_of
 from avbench.leaderboards.published_tables import ORIGINAL, Cell, Printed, PublishedTable
 
 Further = Callable[[int, int], tuple[GridCell, ...]]
@@ -21,8 +21,8 @@ Lines = tuple[GridCell, ...]
 PRINTED_AS = "printed as "
 DASHED = "\N{EN DASH}"
 RANKED = (
-    "Bold and underlined: the best and the second printed value of each metric on a test set, where the lists behind "
-    "the rows are taken to be the same; the papers' own bold marks are not recorded."
+    "Bold and underlined: the best and the second printed value of each metric among rows with the same training and "
+    "test set, as far as these are told; the papers' own bold marks are not recorded."
 )
 """What the marks of published values mean."""
 
@@ -92,10 +92,11 @@ def _shown(value: Printed) -> str:
 
 
 def _mark(table: PublishedTable, column: int, cells: list[list[GridCell]]) -> None:
-    """Mark the best and the second of a column, test set by test set; of two values in a cell the re-run counts."""
+    """Mark the best and the second of a column among equal data sets; of two values in a cell the re-run counts."""
     places = defaultdict(list)
-    for number, row in enumerate(table.cells):
-        places[row[column].test_set].append(number)
+    for number, (row, cells_of_row) in enumerate(zip(table.rows, table.cells, strict=True)):
+        cell = cells_of_row[column]
+        places[cell.test_set, training_split_of(cell.train_set, row.variant)].append(number)
     for rows in places.values():
         texts = [table.cells[number][column].printed[-1].text for number in rows]
         values = [float(text) if text else None for text in texts]

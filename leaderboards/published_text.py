@@ -14,6 +14,8 @@ from avbench.leaderboards.sweep_tables import STOREYS, escaped, upper_storey
 from avbench.leaderboards.tables import STYLES
 
 READ_BY_MARKDOWN = "\\`*_|<>~[]"
+BREAK = r" \\ "
+"""Between lines of LaTeX. What follows is in braces, since it takes a star or a bracket for its own."""
 
 
 def grid_text(grid: Grid, form: str) -> str:
@@ -47,7 +49,15 @@ def _markdown_labels(grid: Grid, row: GridRow) -> list[str]:
 
 
 def _markdown_cells(grid: Grid, row: GridRow) -> list[str]:
-    return ["<br>".join(_markdown_line(grid, line) for line in cell) for cell in row.cells]
+    return ["<br>".join(_told(_markdown_line(grid, line) for line in cell)) for cell in row.cells]
+
+
+def _told(lines: Iterable[str]) -> list[str]:
+    """The lines of a cell without empty ones at its end."""
+    told = list(lines)
+    while told and not told[-1]:
+        told.pop()
+    return told
 
 
 def _markdown_line(grid: Grid, line: GridCell) -> str:
@@ -127,13 +137,16 @@ def _latex_line(cells: Sequence[str]) -> str:
 
 def _latex_labels(grid: Grid, row: GridRow) -> list[str]:
     *first, last = map(escaped, row.labels)
-    # in braces, since a line break takes the star or bracket behind it for its own
     return [f"{{{label}}}" for label in first] + [f"{{{last}}}{_raised(map(str, grid.numbers(row.notes)))}"]
 
 
 def _latex_cells(grid: Grid, row: GridRow) -> list[str]:
-    stacks = [r" \\ ".join(_latex_value(grid, line) for line in cell) for cell in row.cells]
-    return stacks if len(grid.lines) == 1 else [f"\\shortstack[r]{{{stack}}}" for stack in stacks]
+    cells = [_told(_latex_value(grid, line) for line in cell) for cell in row.cells]
+    return [_stacked(cell) if len(cell) > 1 else "".join(cell) for cell in cells]
+
+
+def _stacked(lines: Sequence[str]) -> str:
+    return f"\\begin{{tabular}}[t]{{@{{}}r@{{}}}}{BREAK.join(f'{{{line}}}' for line in lines)}\\end{{tabular}}"
 
 
 def _latex_value(grid: Grid, line: GridCell) -> str:
