@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from avbench.building import build_request
 from avbench.data.coverage import covered
 from avbench.data.loader import LoaderOptions, RawBatch, iterate_batches
-from avbench.data.splits import Sample, Split
+from avbench.data.splits import Split
 from avbench.errors import UsageError
+from avbench.figures.choice import FigureChoice
+from avbench.figures.picking import named, pick
 from avbench.opening import Places, Progress, open_split
 from avbench.predicting import as_batch, decoding_processes, images_of, picture_of, resolve_device
 from avbench.request import MethodRequest, Settings
@@ -92,36 +93,15 @@ def ready(question: Question, progress: Progress) -> Asked:
     return Asked(request.ref.name, split, network, question.settings)
 
 
-def numbers_of(samples: Sequence[Sample], wanted: Sequence[str] | int, *, split: str) -> list[int]:
-    """Where the samples of a figure stand in ``samples``.
-
-    Args:
-        samples: to choose from.
-        wanted: ids, in the order of the figure; or how many, spread evenly over those with a sounding object.
-        split: what errors call the list.
+def numbers_of(split: Split, choice: FigureChoice, *, count: int) -> list[int]:
+    """Where the samples of a figure stand in ``split.samples``: those named, or some that have a sounding object.
 
     Raises:
-        UsageError: for an id that is not there, or is named twice.
+        UsageError: for an id that is not there, or a choice that asks how results differ.
     """
-    if isinstance(wanted, int):
-        sounding = [place for place, sample in enumerate(samples) if sample.sounding] or list(range(len(samples)))
-        step = max(1, len(sounding) // wanted)
-        return sounding[::step][:wanted]
-    there = {sample.id: place for place, sample in enumerate(samples)}
-    for name in wanted:
-        if name not in there:
-            raise UsageError(f"the split {split} has no sample {name!r} with media: name ids of its list")
-    return [there[name] for name in wanted]
-
-
-def picture(sample: Sample) -> NDArray[np.uint8]:
-    """The squashed picture of a sample: uint8 ``[224, 224, 3]``.
-
-    Raises:
-        UsageError: where the split was loaded without media.
-        AvbenchError: if it cannot be decoded.
-    """
-    from avbench.data.batches import present
-    from avbench.data.decoding import decode_image
-
-    return np.moveaxis(decode_image(present(sample.image, sample)), 0, -1)
+    if isinstance(choice.samples, tuple):
+        return named(choice.samples, [sample.id for sample in split.samples], split.name)
+    if choice.samples == "differ":
+        raise UsageError("one method differs from no other: choose the samples evenly, at random or by their ids")
+    sounding = np.flatnonzero([sample.sounding for sample in split.samples])
+    return pick(choice, sounding, np.empty((0, 0)), count=count)

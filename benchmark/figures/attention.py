@@ -7,11 +7,10 @@ position of the sound, here of the last iteration and without sharpening, as the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -20,14 +19,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from avbench.data.loader import RawBatch
-from avbench.data.splits import Sample
 from avbench.errors import UsageError
 from avbench.figures.asking import Asked, Question, numbers_of, ready
+from avbench.figures.choice import FigureChoice
+from avbench.figures.seeing import Seen, see
 from avbench.figures.style import SMALL, caption, looks
 from avbench.figures.tiles import (
     HEAT,
     Floats,
-    Pixels,
     axes_of,
     beside,
     show_heat,
@@ -38,12 +37,15 @@ from avbench.figures.tiles import (
 from avbench.metrics.maps import minmax_guarded
 from avbench.nets.resnet import STRIDE
 from avbench.nets.slot_attention import JointSlotAttention, Slots, compete
-from avbench.opening import Progress
+from avbench.opening import Progress, silent
 from avbench.predicting import picture_of
 from avbench.types import Batch
 
+ROWS = 5
+"""Samples of a figure, unless told otherwise."""
+
 SOUND = "sound"
-"""What the panel of the spectrogram is called, as the slots are that listen."""
+"""What the panel of the spectrogram is called."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +53,19 @@ class AttentionRow:
     """One sample: what it is, and where is attended to.
 
     Attributes:
-        sample: with its boxes and class.
-        image: uint8 ``[224, 224, 3]``, as the method sees it.
+        title: class of the sound, or the sample's id.
+        seen: the picture as the method sees it, with the boxes of the truth.
         looks: by panel, ``[h, w]`` in [0, 1].
         spectrogram: ``[F, T]``, low frequencies first; None where no panel listens.
-        listens: by panel, ``[P]`` in [0, 1], one for every ``T / P`` columns of the spectrogram or part of them.
-        span: columns of the spectrogram that one of these positions covers; the last may have fewer.
+        listens: by panel, ``[P]`` in [0, 1], one for every :data:`avbench.nets.resnet.STRIDE` columns of the
+            spectrogram; the last may have fewer.
     """
 
-    sample: Sample
-    image: Pixels
+    title: str
+    seen: Seen
     looks: dict[str, Floats]
     spectrogram: Floats | None
     listens: dict[str, Floats]
-    span: int = 1
 
 
 @dataclass(frozen=True)
@@ -84,29 +85,25 @@ class Attention:
     rows: tuple[AttentionRow, ...]
 
 
-def gather(question: Question, wanted: Sequence[str] | int, progress: Progress) -> Attention:
+def gather(question: Question, choice: FigureChoice, progress: Progress = silent) -> Attention:
     """Ask a method where it attends to in some samples.
 
     Args:
         question: the method and the split.
-        wanted: ids of samples, or how many.
+        choice: of the samples.
         progress: for a bar.
 
     Raises:
-        UsageError: for a method that has neither slots nor further maps, or one that crops its pictures.
+        UsageError: for a method that has neither slots nor further maps, or that does not look; for samples that are
+            not there.
         AvbenchError: for media or weights that cannot be used.
     """
     asked = ready(question, progress)
-    if picture_of(asked.network) == "centre-crop":
-        raise UsageError(
-            f"this figure shows whole pictures, and {asked.name} is set to crop them: --set picture=squash"
-        )
     slots = slots_of(asked.network)
-    split = asked.split
-    numbers = numbers_of(split.samples, wanted, split=split.name)
+    numbers = numbers_of(asked.split, choice, count=ROWS)
     ask = _further if slots is None else _attended
     rows = [row for answer in asked.answers(numbers, ask, progress) for row in _rows(asked, *answer)]
-    return Attention(asked.name, split.name, slots is not None, tuple(rows))
+    return Attention(asked.name, asked.split.name, slots is not None, tuple(rows))
 
 
 def slots_of(network: Any) -> JointSlotAttention | None:
@@ -150,6 +147,8 @@ def _attended(network: Any, batch: Batch) -> tuple[Panels, Panels]:
 
 def _further(network: Any, batch: Batch) -> tuple[Panels, Panels]:
     """Of another method: its map and those that it gives beside it, each stretched to [0, 1]."""
+    if not batch.image.shape[-1]:
+        raise UsageError(f"this figure shows pictures, and {type(network).__name__} looks at none: name another method")
     found = network.localize(batch)
     if not found.extra:
         raise UsageError(
@@ -160,25 +159,18 @@ def _further(network: Any, batch: Batch) -> tuple[Panels, Panels]:
     return {name: minmax_guarded(maps) for name, maps in names.items()}, {}
 
 
-def _rows(asked: Asked, raw: RawBatch, batch: Batch, panels: tuple[Panels, Panels]) -> list[AttentionRow]:
+def _rows(asked: Asked, raw: RawBatch, batch: Batch, panels: tuple[Panels, Panels]) -> Iterator[AttentionRow]:
     looks, listens = ({name: _floats(values) for name, values in side.items()} for side in panels)
-    kind = picture_of(asked.network)
-    shown = raw.image if kind == "squash" else (raw.pictures[kind] * 255).clamp(0, 255).byte()
-    if shown is None:
-        raise UsageError(f"this figure shows pictures, and {asked.name} looks at none: name another method")
-    images = np.moveaxis(shown.cpu().numpy(), 1, -1)
     spectrograms = _floats(batch.audio[:, 0]) if listens and batch.audio is not None else None
-    return [
-        AttentionRow(
-            sample=asked.split.samples[index],
-            image=images[row],
+    for row, index in enumerate(raw.indices):
+        sample = asked.split.samples[index]
+        yield AttentionRow(
+            title=sample.label or sample.id,
+            seen=see(sample, sample.boxes, picture_of(asked.network)),
             looks={name: values[row] for name, values in looks.items()},
             spectrogram=None if spectrograms is None else spectrograms[row],
             listens={name: values[row] for name, values in listens.items()},
-            span=STRIDE if listens else 1,
         )
-        for row, index in enumerate(raw.indices)
-    ]
 
 
 def _floats(values: Tensor) -> Floats:
@@ -201,7 +193,12 @@ def draw(data: Attention) -> Figure:
         _draw_row(line, row)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, pad=3)
-    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), HEAT), ax=sum(axes, []), aspect=12 * len(data.rows), pad=0.01)
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(0, 1), HEAT),
+        ax=[axis for line in axes for axis in line],
+        aspect=12 * len(data.rows),
+        pad=0.01,
+    )
     bar.set_label("share of the slot" if data.slots else "each map, from its least to its most", fontsize=SMALL)
     caption(figure, f"{data.method} on {data.split}")
     return figure
@@ -209,12 +206,12 @@ def draw(data: Attention) -> Figure:
 
 def _draw_row(line: Sequence[Axes], row: AttentionRow) -> None:
     places = iter(line)
-    show_image(next(places), row.image, row.sample.boxes)
-    beside(line[0], row.sample.label or row.sample.id)
+    show_image(next(places), row.seen.pixels, row.seen.boxes)
+    beside(line[0], row.title)
     for weights in row.looks.values():
-        show_heat(next(places), row.image, weights)
+        show_heat(next(places), row.seen.pixels, weights)
     if row.spectrogram is None:
         return
     show_spectrogram(next(places), row.spectrogram)
     for heard in row.listens.values():
-        show_spectrogram(next(places), row.spectrogram, heard, span=row.span)
+        show_spectrogram(next(places), row.spectrogram, heard, span=STRIDE)

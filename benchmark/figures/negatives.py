@@ -1,8 +1,8 @@
 """Which samples of a batch a method takes for false negatives of each other, and whether they are of one class.
 
-JSA leaves out of its contrast the pairs that are among each other's nearest by picture and by sound. FNAC leaves nothing
-out: its guides pull a pair together as far as it is alike within a modality, so that what is flagged here, a pair that
-the guides' mean (by the weights of their terms) draws together more than a batch of equals would, is our reading of it.
+JSA leaves out of its contrast the pairs that are among each other's nearest by picture and by sound. FNAC leaves
+nothing out: its guides pull a pair together as far as it is alike within a modality. What is flagged here, a pair that
+the mean of the guides (by the weights of their terms) draws together more than in a batch of equals, is our reading.
 """
 
 from __future__ import annotations
@@ -20,13 +20,17 @@ from torch import Tensor
 
 from avbench.data.splits import Sample
 from avbench.errors import AvbenchError, UsageError
-from avbench.figures.asking import Question, picture, ready
+from avbench.figures.asking import Question, ready
+from avbench.figures.seeing import see
 from avbench.figures.style import caption, looks
 from avbench.figures.tiles import Mark, Pixels, axes_of, below, frame, show_image, tiles
 from avbench.methods import fnac, jsa
 from avbench.metrics.retrieval import same_label
-from avbench.opening import Progress
+from avbench.opening import Progress, silent
 from avbench.types import Embeddings
+
+LEAST = 4
+"""Columns of a figure that may stay empty, so that its words have room."""
 
 
 class Flags(NamedTuple):
@@ -45,9 +49,10 @@ class Flags(NamedTuple):
 
 @dataclass(frozen=True)
 class Item:
-    """A sample with its picture, uint8 ``[224, 224, 3]``."""
+    """A sample: its id, its class where it is known, its whole picture."""
 
-    sample: Sample
+    id: str
+    label: str | None
     image: Pixels
 
 
@@ -120,7 +125,7 @@ class BatchChoice:
     columns: int = 6
 
 
-def gather(question: Question, choice: BatchChoice, progress: Progress) -> Negatives:
+def gather(question: Question, choice: BatchChoice, progress: Progress = silent) -> Negatives:
     """Ask a method which pairs of a batch it takes for false negatives; it answers as in testing, nothing is hidden.
 
     Raises:
@@ -162,9 +167,13 @@ def flags_of_jsa(config: Any, found: Embeddings) -> Flags:
             "JSA's reciprocal_k is 0 as it was trained, which flags no pair: choose one to look through, for example "
             "--set reciprocal_k=10"
         )
-    images, audios = (F.normalize(side.reshape(len(side), -1, side.shape[-1]), dim=2) for side in (found.image, found.audio))
+    images, audios = (
+        F.normalize(side.reshape(len(side), -1, side.shape[-1]), dim=2) for side in (found.image, found.audio)
+    )
     rows = torch.arange(len(images), device=images.device)
-    seen, heard = (side[rows, place] for side, place in zip((images, audios), jsa.best_pairs(images, audios), strict=True))
+    seen, heard = (
+        side[rows, place] for side, place in zip((images, audios), jsa.best_pairs(images, audios), strict=True)
+    )
     flagged = jsa.false_negatives(seen, heard, config.reciprocal_k)
     return Flags(flagged, seen @ seen.T + heard @ heard.T, f"k = {config.reciprocal_k} reciprocal neighbours")
 
@@ -232,19 +241,19 @@ def _of_one_class(one: Sample, other: Sample) -> bool | None:
 
 
 def _item(sample: Sample) -> Item:
-    return Item(sample, picture(sample))
+    return Item(sample.id, sample.label, see(sample, (), "squash").pixels)
 
 
 @looks()
 def draw(data: Negatives) -> Figure:
     """A row per anchor: its picture, then its partners, framed and signed by whether they are of its class."""
-    columns = 1 + max(len(anchor.partners) for anchor in data.anchors)
+    columns = max(LEAST, 1 + max(len(anchor.partners) for anchor in data.anchors))
     figure = tiles(columns + 0.3, 1.2 * len(data.anchors) + 0.45)
     axes = axes_of(figure, len(data.anchors), columns)
     for line, anchor in zip(axes, data.anchors, strict=True):
         _draw_anchor(line, anchor)
     axes[0][0].set_title("anchor", pad=3)
-    axes[0][1].set_title("taken for false negatives", pad=3, loc="left")
+    axes[0][1].set_title("taken for false negatives (\u2713 of its class, \u2717 of another)", pad=3, loc="left")
     caption(figure, f"{data.method} on {data.batch} samples of {data.split}, {data.rule}\n{data.tally.told()}")
     return figure
 
@@ -263,4 +272,4 @@ def _draw_anchor(line: Sequence[Axes], anchor: Anchor) -> None:
 
 def _draw_item(axis: Axes, item: Item) -> None:
     show_image(axis, item.image)
-    below(axis, item.sample.label or item.sample.id)
+    below(axis, item.label or item.id)
