@@ -6,10 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from avbench.leaderboards.compared import Comparison
+from avbench.leaderboards.board_notes import notes
+from avbench.leaderboards.board_pools import Pool, Row, pools
+from avbench.leaderboards.board_tests import Measured, measure
+from avbench.leaderboards.compared import LEVEL, Comparison
 from avbench.leaderboards.entries import Badge, Entry
+from avbench.leaderboards.sensitivity import is_control
+from avbench.listening import Listening
+from avbench.metrics.catalogue import METRICS
 from avbench.metrics.resampling import RESAMPLES
 from avbench.records import Record, Selection
+from avbench.stored import OBJECT_PRIOR
+
+PLAIN = "av"
+"""The variant that is the method's own map, by which it is asked whether it listens."""
 
 Verdict = Literal["yes", "no", "unclear"]
 
@@ -105,7 +115,7 @@ class Board:
     comparisons: tuple[Comparison, ...]
 
 
-def boards(
+def boards(  # noqa: PLR0913 - each names one thing that may be wanted
     entries: Sequence[Entry],
     *,
     splits: Sequence[str] = (),
@@ -138,4 +148,90 @@ def boards(
         UsageError: for a metric that does not exist.
         AvbenchError: for per-sample values that cannot be read, or truths that differ though their hashes agree.
     """
-    raise NotImplementedError
+    wanted = [
+        pool
+        for pool in pools(entries, metrics)
+        if (not splits or pool.head.split in splits)
+        and (not protocols or pool.head.protocol in protocols)
+        and (not selections or {*pool.selections} & {*selections})
+        and (not badges or pool.head.badge in badges)
+    ]
+    return [board_of(pool, resamples) for pool in wanted]
+
+
+def board_of(pool: Pool, resamples: int = RESAMPLES) -> Board:
+    """A board of its rows; raises as :func:`boards` for what the per-sample values hold."""
+    outcome = measure(pool, resamples)
+    first = pool.metrics[0]
+    higher = METRICS[first].direction == "higher"
+
+    def place(line: Line) -> tuple[bool, float, str]:
+        value = line.values.get(first, 0.0)
+        return first not in line.values, -value if higher else value, line.title
+
+    lines = tuple(sorted((_line(row, outcome.rows[row.shown.title]) for row in pool.rows), key=place))
+    record = pool.rows[0].record
+    return Board(
+        **pool.head._asdict(),
+        selections=pool.selections,
+        n=record.n_scored,
+        n_positive=record.n_positive,
+        metrics=pool.metrics,
+        tested=outcome.tested,
+        lines=lines,
+        notes=tuple(notes(pool, outcome, lines)),
+        comparisons=outcome.comparisons,
+    )
+
+
+def _line(row: Row, measured: Measured) -> Line:
+    entry, record = row.entry, row.record
+    heard = entry.listening if record.variant == PLAIN else None
+    return Line(
+        title=row.shown.title,
+        method=record.method,
+        variant=record.variant,
+        control=entry.control,
+        family=family(record),
+        selection=record.selection,
+        badge=entry.badge,
+        **vars(measured),
+        listens=None if heard is None else listens(heard),
+        parameters=None if entry.parameters is None else entry.parameters.inference,
+        seconds=record.seconds / record.n_scored if record.seconds > 0 else None,
+        device=device(record),
+        n=record.n_scored,
+        entry=entry,
+        record=record,
+    )
+
+
+def listens(found: Listening) -> Listens | None:
+    """What an answer comes to; None where it is over less than the split."""
+    if found.partial:
+        return None
+    shown = [audio for audio, drop in found.drops.items() if drop.value > 0 and drop.p_holm <= LEVEL]
+    least = min(found.drops, key=lambda audio: (found.drops[audio].value, -found.drops[audio].p_holm))
+    drop = found.drops[least]
+    verdict: Verdict = "yes" if least in shown else "unclear" if shown else "no"
+    return Listens(verdict, drop.value, drop.low, drop.high, drop.p_holm)
+
+
+def family(record: Record) -> Family:
+    """What kind of method a record is of; the boxes of a semi-supervised one are switched on by a setting."""
+    if is_control(record):
+        return "control"
+    known = record.provenance
+    if known["method"]["name"] == OBJECT_PRIOR:
+        return "object prior"
+    return "self-supervised" if known.get("config", {}).get("supervised", "off") == "off" else "semi-supervised"
+
+
+def device(record: Record) -> str:
+    """Where a record's seconds were measured; empty where it does not say."""
+    run = record.run
+    if run.get("device") != "cpu":
+        return str(run.get("name") or run.get("device") or "")
+    threads = run.get("threads")
+    told = f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""
+    return f"CPU ({run.get('name', '')}{told})"
