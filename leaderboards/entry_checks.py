@@ -94,8 +94,8 @@ def _intervals(record: Record, where: str) -> Iterator[str]:
         value = record.metrics.get(name, math.nan)
         if not low - TOLERANCE <= value <= high + TOLERANCE:
             yield (
-                f"the interval of {name} of the record {where} is {low:.6g} to {high:.6g}, which does not hold its value "
-                f"{value:.6g}: score again"
+                f"the interval of {name} of the record {where} is {low:.6g} to {high:.6g}, which does not hold its "
+                f"value {value:.6g}: score again"
             )
 
 
@@ -109,8 +109,8 @@ def _numbers(entry: Entry, record: Record, where: str) -> Iterator[str]:
     version = record.provenance["protocol"].get("version")
     if version != protocol.version:
         yield (
-            f"the record {where} is of version {version} of the protocol {protocol.name}, which is at {protocol.version} "
-            "in this avbench: score again with this one, or upgrade it"
+            f"the record {where} is of version {version} of the protocol {protocol.name}, which is at "
+            f"{protocol.version} in this avbench: score again with this one, or upgrade it"
         )
         return
     yield from _counts(record, table, where)
@@ -142,8 +142,8 @@ def _metrics(record: Record, protocol: Protocol, table: pd.DataFrame, where: str
             yield f"the per-sample values of the record {where} do not give its {name}: restore them"
         elif not _close(record.metrics[name], value):
             yield (
-                f"the record {where} tells {name} {record.metrics[name]:.9g} and its per-sample values give {value:.9g}: "
-                "score again"
+                f"the record {where} tells {name} {record.metrics[name]:.9g} and its per-sample values give "
+                f"{value:.9g}: score again"
             )
 
 
