@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from avbench.leaderboards.board_pools import Pool
 from avbench.leaderboards.entries import Badge
 from avbench.records import Record, Selection
+
+
+Place: TypeAlias = tuple[str, str, str, Badge, tuple[Selection, ...]]
 
 
 class Moving(NamedTuple):
@@ -25,12 +28,16 @@ def moving(found: Sequence[Pool]) -> list[Moving]:
     Args:
         found: Of one set of entries, as :func:`avbench.leaderboards.board_pools.pools` orders them.
     """
-    groups: dict[tuple[str, str, str, Badge, tuple[Selection, ...]], dict[str, Pool]] = {}
+    groups: dict[Place, dict[str, Pool]] = {}
     for pool in found:
-        head = pool.head
-        group = groups.setdefault((head.split, head.split_sha256, head.truth, head.badge, pool.selections), {})
-        group[head.protocol] = pool  # versions come in ascending order
+        groups.setdefault(place_of(pool), {})[pool.head.protocol] = pool  # versions come in ascending order
     return [
         Moving(split, badge, selections, tuple(row.shown for pool in by_protocol.values() for row in pool.rows))
         for (split, _, _, badge, selections), by_protocol in groups.items()
     ]
+
+
+def place_of(pool: Pool) -> Place:
+    """What boards have in common between which ranks move: split, its hash, truth, badge and selections."""
+    head = pool.head
+    return head.split, head.split_sha256, head.truth, head.badge, pool.selections

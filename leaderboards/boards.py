@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from avbench.leaderboards.board_notes import notes
@@ -182,6 +182,14 @@ def board_of(pool: Pool, resamples: int = RESAMPLES) -> Board:
         notes=tuple(notes(pool, outcome, lines)),
         comparisons=outcome.comparisons,
     )
+
+
+def of_methods(board: Board, methods: Sequence[str]) -> Board:
+    """The board with the rows of these methods and the controls alone, ranked as they were among all."""
+    kept = tuple(line for line in board.lines if line.control or line.method in methods)
+    left = sum(not line.control for line in board.lines) - sum(not line.control for line in kept)
+    note = f"{left} further row{'' if left == 1 else 's'} not shown; ranks are among all."
+    return replace(board, lines=kept, notes=(*board.notes, note) if left else board.notes)
 
 
 def _line(row: Row, measured: Measured) -> Line:
