@@ -26,6 +26,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 import avbench
 from avbench.errors import AvbenchError, UsageError
 from avbench.records import Selection
+from avbench.redacting import ABSOLUTE
 from avbench.store import json_bytes
 
 FORMAT = 1
@@ -46,9 +47,6 @@ LAYOUT = re.compile(
 HASH = re.compile(r"[0-9a-f]{64}")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The date of every member: the first that a zip can tell."""
-
-PATH = re.compile(r"(?<![\w:/.~-])(?:~?/|[A-Za-z]:[\\/])[^\s\"'=,;]+")
-"""An absolute path within a text; addresses of pages are none."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def without_paths(value: Any) -> Any:
         return {key: without_paths(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [without_paths(one) for one in value]
-    return PATH.sub(lambda found: _last(found[0]), value) if isinstance(value, str) else value
+    return ABSOLUTE.sub(lambda found: _last(found[0]), value) if isinstance(value, str) else value
 
 
 def _last(path: str) -> str:

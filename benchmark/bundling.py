@@ -5,6 +5,7 @@ Imports no torch.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from avbench.data.splits import split_names, split_summary
 from avbench.errors import UsageError
 from avbench.listening import Listener, Plan, read_listening
 from avbench.records import Record, read_record, seal_of, selection_of
+from avbench.redacting import redacted
 from avbench.request import WITH_OBJECTS, RecordPlace, part_count, part_path
 from avbench.rescoring import AUDIO, Choice, chosen
 from avbench.selection import FOLDERS
@@ -26,9 +28,6 @@ from avbench.stored import ABOUT, OBJECT_PRIOR, Stored, find_stored, read_stored
 EVALUATIONS = "evaluations.jsonl"
 BESIDE = ("timing.json", "retrieval.safetensors")
 """What may lie beside the parts of predictions."""
-
-Clean = Callable[[str], str]
-"""Takes the paths out of a command."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,6 @@ class _Desk:
     """Where members are gathered; those whose paths are taken out are written to ``staging``."""
 
     staging: Path
-    clean: Clean
     files: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     shelves: dict[Path, list[Record]] = field(default_factory=dict)
@@ -72,7 +70,7 @@ class _Desk:
 
 
 def collect(
-    places: Sequence[Path], choice: Choice, trainings: Mapping[str, Sequence[Path]], clean: Clean, staging: Path
+    places: Sequence[Path], choice: Choice, trainings: Mapping[str, Sequence[Path]], staging: Path
 ) -> Collected:
     """What a bundle of these predictions is made of.
 
@@ -82,7 +80,6 @@ def collect(
         places: Runs folders, folders below their ``predictions/``, or records.
         choice: Methods and splits of them.
         trainings: Folders of trainings, by method.
-        clean: Takes the paths out of a command.
         staging: An empty folder for what is written anew.
 
     Raises:
@@ -91,7 +88,7 @@ def collect(
             training that no checkpoint is of.
         AvbenchError: for files that are broken.
     """
-    desk = _Desk(staging, clean)
+    desk = _Desk(staging)
     kept = chosen(find_stored(places), choice)
     for stored in kept:
         _require_fit(stored)
@@ -220,7 +217,7 @@ def _prior(own: Stored, records: Sequence[Record]) -> Stored | None:
 def _add_predictions(stored: Stored, desk: _Desk) -> None:
     folder = f"predictions/{stored.split}/{folder_name(stored.method, stored.key)}"
     about = without_paths(read_json(stored.folder / ABOUT))
-    about["asked"]["command"] = without_paths(desk.clean(stored.asked["command"]))
+    about["asked"]["command"] = without_paths(redacted(stored.asked["command"]))
     desk.add_json(f"{folder}/{ABOUT}", about)
     parts = [part_path(stored.folder, number) for number in range(part_count(stored.samples))]
     for path in [*parts, *(stored.folder / name for name in BESIDE if (stored.folder / name).exists())]:
@@ -231,7 +228,7 @@ def _add_predictions(stored: Stored, desk: _Desk) -> None:
 def _add_record(record: Record, desk: _Desk) -> None:
     folder = f"records/{record.split}"
     content = without_paths(read_json(record.path))
-    content["run"]["command"] = without_paths(desk.clean(record.run["command"]))
+    content["run"]["command"] = without_paths(redacted(record.run["command"]))
     desk.add_json(f"{folder}/{record.path.name}", {**content, "seal": seal_of(content)})
     desk.add(f"{folder}/{record.per_sample}", record.path.with_name(record.per_sample))
 
@@ -273,7 +270,9 @@ def _add_evaluations(folder: Path, place: Path, name: str, desk: _Desk) -> None:
         )
     desk.add_json(f"{name}/{CONFIG}", without_paths(read_json(place / CONFIG)))
     staged = desk.staging / name / EVALUATIONS
-    staged.write_text(without_paths((folder / EVALUATIONS).read_text(encoding="utf-8")), encoding="utf-8")
+    rows = (folder / EVALUATIONS).read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [json.dumps(without_paths(json.loads(row))) for row in rows if row.endswith("\n")]
+    staged.write_text("".join(f"{row}\n" for row in whole), encoding="utf-8")
     desk.add(f"{name}/{EVALUATIONS}", staged)
 
 

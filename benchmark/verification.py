@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -43,7 +44,6 @@ class Verified:
         report: of all checks.
         stored: the predictions that could be used, by key.
         records: those of the bundle, by key of their predictions.
-        theirs: the folder that the bundle's own records were put into.
     """
 
     opened: Opened
@@ -55,6 +55,11 @@ class Verified:
     def theirs(self) -> Path:
         """The folder that the bundle's own records were put into, out of the way of those made here."""
         return self.opened.folder.with_name("theirs")
+
+    def put_back(self) -> None:
+        """Put the bundle's own records in the place of those made here."""
+        shutil.rmtree(self.opened.folder / "records", ignore_errors=True)
+        self.theirs.rename(self.opened.folder / "records")
 
     def rows(self, key: str) -> list[Row]:
         """The rows that the bundle has of some predictions."""

@@ -28,13 +28,12 @@ def main(given: Sequence[str]) -> int:
     trainings = _trainings(options)
     from avbench.bundles import write_bundle
     from avbench.bundling import collect
-    from avbench.leaderboards.entry_files import redacted
 
     chosen = {kind: () if options[kind] is None else tuple(names(options[kind], kind)) for kind in ("method", "split")}
     choice = Choice(methods=chosen["method"], splits=chosen["split"])
     told = {name: options[name] for name in ("by", "note", "url")}
     with TemporaryDirectory(prefix="avbench-submit-") as staging:
-        found = collect([Path(place) for place in options.run], choice, trainings, redacted, Path(staging))
+        found = collect([Path(place) for place in options.run], choice, trainings, Path(staging))
         is_new = write_bundle(out, told, found.entries, found.files)
     for note in found.notes:
         log(f"note: {note}")
