@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,18 +17,8 @@ from avbench.store import code_fingerprint, hash_json, home, read_json, write_js
 
 BATCHES = {"cpu": 24, "cuda": 32}
 """Samples of a batch by kind of device, unless named: few, but more than the 20 neighbours of JSA's false negatives."""
-COUNTED = 32
-"""Samples of the batch that parameters are counted with; the count does not depend on it."""
 CODE = ("measuring.py", "card.py", "building.py", "frontends.py", "nets")
 """Our source that a measurement depends on, beside the method's own."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """Parameters: all of a method, and those that inference reads."""
-
-    training: int
-    inference: int
 
 
 @dataclass(frozen=True)
@@ -55,17 +45,16 @@ class DeviceCost:
     """The day."""
 
 
-def count_parameters(method: str) -> Size:
-    """Parameters of a method as published; it is built, which takes seconds, and not run.
+def count_parameters(method: str, settings: Mapping[str, Any]) -> int:
+    """Parameters of a method as published, but for some settings; it is built, which takes a second, and not run.
 
     Raises:
-        UsageError: for an unknown method.
+        UsageError: for an unknown method or setting.
     """
     from avbench.building import build_request
-    from avbench.measuring import count
 
-    counts = count(build_request(request_for(method, None, {}), "cpu"), COUNTED)
-    return Size(counts.parameters, counts.inference)
+    built = build_request(request_for(method, None, dict(settings)), "cpu")
+    return sum(parameter.numel() for parameter in built.parameters())
 
 
 def trained_methods() -> list[str]:

@@ -14,7 +14,6 @@ from avbench.leaderboards.published_names import higher_is_better
 from avbench.leaderboards.published_tables import Cell, PublishedTable
 from avbench.leaderboards.rows import percent
 from avbench.metrics.catalogue import METRICS
-from avbench.metrics.resampling import RESAMPLES
 
 if TYPE_CHECKING:
     from avbench.leaderboards.contestants import Contestant
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 Place = tuple[int, int]
 """Row and column of a table."""
 
+RESAMPLES = 10_000
+"""Of the tests behind tie groups."""
 COUNTED = "verified"
 """The badge of what is counted or timed by the command itself."""
 
@@ -53,8 +54,11 @@ class Number:
 
     @property
     def difference_text(self) -> str:
-        """The difference with its sign; empty for none."""
-        return "" if self.difference is None else points(self.difference, self.decimals, "+")
+        """The difference with its sign, 0.00 without; empty for none."""
+        if self.difference is None:
+            return ""
+        shown = points(self.difference, self.decimals, "+")
+        return shown if float(shown) else shown.lstrip("+-")
 
 
 @dataclass(frozen=True)
@@ -134,33 +138,33 @@ def _marks(table: PublishedTable, found: Mapping[Place, Ours], resamples: int) -
     """Of numbers that may be ranked with each other: of one column, badge, test list, protocol and selection."""
     fields: dict[Hashable, list[Place]] = defaultdict(list)
     for place, one in found.items():
-        fields[place[1], _ranked_with(one)].append(place)
+        fields[_field(table, place, one)].append(place)
     marks: dict[Place, Mark] = {}
     for places in fields.values():
         better = higher_is_better(table.columns[places[0][1]].metric)
         best, second = best_and_second([found[place].value for place in places], higher=better)
         marks |= {place: Mark(a, b) for place, a, b in zip(places, best, second, strict=True)}
-    for place, letter in _ties(found, resamples).items():
+    for place, letter in _ties(table, found, resamples).items():
         marks[place] = replace(marks[place], tie=letter)
     return marks
 
 
-def _ranked_with(one: Ours) -> tuple[Any, ...]:
+def _field(table: PublishedTable, place: Place, one: Ours) -> tuple[Any, ...]:
     """What numbers that may be ranked together have alike; what was never trained goes with the last checkpoints."""
     record = one.runs[0].record
     known = record.provenance
     selection = "last" if one.selection == "none" else one.selection
-    lists = (record.split, known["split"]["sha256"], known.get("truth"))
-    version = known.get("metrics", {}).get(one.metric)
-    return one.badge, selection, *lists, record.protocol, known["protocol"].get("version"), one.metric, version
+    lists = (table.cells[place[0]][place[1]].train_set, known["split"]["sha256"], known.get("truth"))
+    versions = (known["protocol"].get("version"), known.get("metrics", {}).get(one.metric))
+    return place[1], one.badge, selection, *lists, record.protocol, *versions
 
 
-def _ties(found: Mapping[Place, Ours], resamples: int) -> dict[Place, str]:
+def _ties(table: PublishedTable, found: Mapping[Place, Ours], resamples: int) -> dict[Place, str]:
     """The letter of each number of one run that has per-sample values to be compared by."""
     fields: dict[Hashable, dict[Place, Ours]] = defaultdict(dict)
     for place, one in found.items():
         if len(one.runs) == 1 and one.runs[0].record.per_sample:
-            fields[place[1], _ranked_with(one)][place] = one
+            fields[_field(table, place, one)][place] = one
     letters: dict[Place, str] = {}
     for those in fields.values():
         if len(those) > 1:

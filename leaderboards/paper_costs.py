@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avbench.leaderboards.grids import Grid, GridCell, GridGroup, GridRow
 from avbench.leaderboards.paper_cells import COUNTED, Filled, Number, difference, points
@@ -13,13 +13,15 @@ from avbench.leaderboards.published_names import METHODS
 from avbench.leaderboards.published_tables import MARKS, PublishedTable
 
 if TYPE_CHECKING:
-    from avbench.device_costs import DeviceCost, Size
+    from avbench.device_costs import DeviceCost
 
 PARAMETERS = "params"
 TIMES = ("mllm_caption_time", "train_time", "train_memory", "infer_time", "infer_memory")
 """Metrics of the table of costs, in its order."""
-AT_INFERENCE = "inference"
-"""What the variant of a row says of which only what inference reads is counted."""
+AT_INFERENCE = "without auxiliary decoders"
+"""How the variant of the row begins whose count leaves out what training alone uses."""
+WITHOUT_DECODERS = {"decoders": False}
+"""The same as settings of the method."""
 HERE = "Ours, on this device"
 """Above the rows of our methods."""
 
@@ -34,12 +36,12 @@ def times_methods(table: PublishedTable) -> bool:
     return all(column.metric in TIMES for column in table.columns)
 
 
-def with_sizes(filled: Filled, count: Callable[[str], Size]) -> Filled:
+def with_sizes(filled: Filled, count: Callable[[str, Mapping[str, Any]], int]) -> Filled:
     """The table of parameters with what is counted now.
 
     Args:
         filled: Of a table that :func:`counts_parameters`.
-        count: Counts those of a method.
+        count: Counts those of a method with settings.
     """
     numbers = dict(filled.numbers)
     exact = []
@@ -47,24 +49,23 @@ def with_sizes(filled: Filled, count: Callable[[str], Size]) -> Filled:
         method = METHODS[read_index().methods[row.method]["key"]]
         if method is None:
             continue
-        size, inference = count(method), AT_INFERENCE in row.variant
-        number = size.inference if inference else size.training
-        exact.append(f"{method} {'at inference' if inference else 'in training'} {number:,}")
+        settings = WITHOUT_DECODERS if row.variant.startswith(AT_INFERENCE) else {}
+        number = count(method, settings)
+        exact.append(f"{method}{' without decoders' if settings else ''} {number:,}")
         millions = number / 1e6
         numbers[i, 0] = Number(millions, 2, COUNTED, difference(filled.table.cells[i][0], millions))
     remark = f"Counted now, at the published settings: {'; '.join(exact)}."
     return replace(filled, numbers=numbers, remarks=(*filled.remarks, remark))
 
 
-def with_costs(grid: Grid, costs: Sequence[DeviceCost], lines: int) -> Grid:
+def with_costs(grid: Grid, costs: Sequence[DeviceCost]) -> Grid:
     """The table of time and memory with a row for each of our methods below the paper's.
 
     Args:
         grid: Of a table that :func:`times_methods`.
         costs: On one device.
-        lines: Of each cell, of which the first holds the number.
     """
-    blank = (GridCell(),) * (lines - 1)
+    blank = (GridCell(),) * (len(grid.lines) - 1)
     rows = tuple(
         GridRow(
             (cost.method, *[MARKS[None]] * (len(grid.row_header) - 1)),

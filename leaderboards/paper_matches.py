@@ -10,15 +10,13 @@ import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from avbench.leaderboards.paper_wanted import Wanted
+from avbench.leaderboards.paper_wanted import Wanted, published_settings, recipe_called
 from avbench.records import Record, Selection
 
 if TYPE_CHECKING:
     from avbench.leaderboards.entries import Badge, Entry
-    from avbench.recipe import Recipe
 
 BADGES: tuple[Badge, ...] = ("verified", "submitted", "local")
 """The first of these that a cell has a result of is shown."""
@@ -112,6 +110,7 @@ def fits(want: Wanted, record: Record) -> bool:
         and not record.partial
         and value == value  # a number
         and record.selection in want.selections
+        and _chosen_here(record)
         and _same_training(want, record)
     )
 
@@ -130,6 +129,12 @@ def notes_of(want: Wanted, record: Record) -> tuple[str, ...]:
     if record.selection == "validation" and want.selections[0] == "last":
         found.append(NOT_LAST)
     return (*found, *_changes(want, training.get("recipe")))
+
+
+def _chosen_here(record: Record) -> bool:
+    """Whether the best on a test set is the best on the record's own."""
+    checkpoint = record.provenance.get("checkpoint") or {}
+    return record.selection != "oracle" or (checkpoint.get("selected") or {}).get("split") == record.split
 
 
 def _ended(run: Run) -> str:
@@ -151,7 +156,7 @@ def _same_training(want: Wanted, record: Record) -> bool:
     return (
         not want.released
         and split["name"] == want.train
-        and _has(record, _published(want))
+        and _has(record, {**published_settings(want.method, want.recipe), **want.settings})
         and _same_search(want, training.get("neighbours", {}))
     )
 
@@ -177,32 +182,6 @@ def _has(record: Record, settings: Mapping[str, Any]) -> bool:
     )
 
 
-def _published(want: Wanted) -> Mapping[str, Any]:
-    """All settings of the method as the paper has it."""
-    recipe = recipe_of(want)
-    return {**_defaults(want.method), **(recipe.method_values if recipe else {}), **want.settings}
-
-
-@cache
-def _defaults(method: str) -> Mapping[str, Any]:
-    from avbench.registry import find_method
-    from avbench.sweeping.settings import defaults_of
-
-    return defaults_of(find_method(method))
-
-
-def recipe_of(want: Wanted) -> Recipe | None:
-    """The recipe that trains so; None where nothing is trained."""
-    return None if want.recipe is None else _recipe(want.method, want.recipe)
-
-
-@cache
-def _recipe(method: str, name: str) -> Recipe:
-    from avbench.recipe import load_recipe
-
-    return load_recipe(method, name)
-
-
 def _same_search(want: Wanted, neighbours: Mapping[str, Any]) -> bool:
     """Whether neighbours were found as the paper found them, as far as the training tells."""
     if not want.neighbours:
@@ -219,10 +198,9 @@ def _is_supplied(source: Any) -> bool:
 
 def _changes(want: Wanted, used: Mapping[str, Any] | None) -> tuple[str, ...]:
     """Values of the recipe that are not its own."""
-    recipe = recipe_of(want)
-    if recipe is None or used is None:
+    if want.recipe is None or used is None:
         return ()
-    own = {key: value for key, value in asdict(recipe).items() if key not in ASIDE}
+    own = {key: value for key, value in asdict(recipe_called(want.method, want.recipe)).items() if key not in ASIDE}
     return tuple(
         f"trained with {key} {_shown(used[key])} instead of {_shown(value)}"
         for key, value in own.items()

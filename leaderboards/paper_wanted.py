@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from avbench.leaderboards.published_index import read_index
 from avbench.leaderboards.published_names import (
     METHODS,
     SELECTIONS,
-    SUPERVISED_TRAIN_SETS,
     metric_of,
     protocol_of,
     split_of,
@@ -19,6 +18,9 @@ from avbench.leaderboards.published_names import (
 )
 from avbench.leaderboards.published_tables import Cell, PublishedTable, Row, published_tables
 from avbench.records import Selection
+
+if TYPE_CHECKING:
+    from avbench.recipe import Recipe
 
 Neighbours = Literal["", "supervised", "self-supervised"]
 
@@ -53,7 +55,7 @@ class Wanted:
     selections: tuple[Selection, ...]
     """Of checkpoints, the better ones first."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Of the method, on top of the recipe's."""
+    """Of the method, those that are not the recipe's or its defaults."""
     neighbours: Neighbours = ""
     released: bool = False
     """Whether the row is of the authors' own weights."""
@@ -69,29 +71,48 @@ def wanted(table: PublishedTable, row: Row, cell: Cell) -> Wanted | None:
     asked = (SELECTIONS[cell.protocol],) if SELECTIONS[cell.protocol] else NOT_SAID
     fixed = method == OBJECT_MAP
     train = None if fixed else training_split_of(cell.train_set, row.variant)
+    recipe = None if train is None else STAND_INS.get(train, train)
     return Wanted(
         method=method,
         variant="av+ogl" if cell.uses_ogl and not fixed else "av",
         train=train,
-        recipe=None if train is None else STAND_INS.get(train, train),
+        recipe=recipe,
         split=split,
         protocol=protocol,
         metric=metric,
         selections=("none",) if fixed else tuple(one for one in asked if one),
-        settings=settings_of(row.variant),
+        settings=changed_settings(method, recipe, settings_of(row.variant)),
         neighbours=_neighbours(row, method),
         released=row.variant == RELEASED,
     )
 
 
-def learns_from_boxes(want: Wanted) -> bool:
-    """Whether the training has boxes beside its sounds."""
-    return want.train in SUPERVISED_TRAIN_SETS.values()
-
-
 def settings_of(variant: str) -> Mapping[str, Any]:
     """The settings behind the variant of a row, as the sweeps have them; empty for the method as published."""
     return _settings().get(variant, {})
+
+
+def changed_settings(method: str, recipe: str | None, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Those of ``settings`` that differ from what a method trained by a recipe has anyway."""
+    own = published_settings(method, recipe)
+    return {key: value for key, value in settings.items() if own.get(key) != value}
+
+
+@cache
+def published_settings(method: str, recipe: str | None) -> Mapping[str, Any]:
+    """All settings of a method trained by a recipe; without one its defaults."""
+    from avbench.registry import find_method
+    from avbench.sweeping.settings import defaults_of
+
+    return {**defaults_of(find_method(method)), **(recipe_called(method, recipe).method_values if recipe else {})}
+
+
+@cache
+def recipe_called(method: str, name: str) -> Recipe:
+    """A recipe of the package."""
+    from avbench.recipe import load_recipe
+
+    return load_recipe(method, name)
 
 
 @cache
