@@ -203,7 +203,7 @@ def require_one(records: Sequence[Record], called: str) -> None:
     other = next((record.audio for record in records if record.audio != "true"), None)
     if other:
         raise AvbenchError(
-            f"the records in {called} are with {other} audio, where an entry has the own: leave them out"
+            f"the records in {called} are with {other} audio, where an entry has the method's own: leave them out"
         )
     rows = [(record.variant, record.protocol) for record in records]
     twice = next((row for row in rows if rows.count(row) > 1), None)

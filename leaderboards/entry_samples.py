@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,11 +11,9 @@ from numpy.typing import NDArray
 
 from avbench.errors import AvbenchError
 from avbench.leaderboards.contestants import TRUTH
+from avbench.leaderboards.entries import Entry, in_order
 from avbench.leaderboards.measures import sounding
 from avbench.records import Record
-
-if TYPE_CHECKING:
-    from avbench.leaderboards.entries import Entry
 
 COLUMNS = ("id", *TRUTH)
 """What an entry's table has once, for all records."""
@@ -67,7 +64,7 @@ def table_bytes(entry: Entry) -> bytes:
     """
     found: pd.DataFrame | None = None
     values: dict[str, NDArray[np.float64]] = {}
-    for record in entry.records:
+    for record in in_order(entry.records):
         table = entry.contestant(record).samples
         found = table[list(COLUMNS)] if found is None else found
         if not found.equals(table[list(COLUMNS)]):
