@@ -15,8 +15,10 @@ from avbench.runner import request_for
 from avbench.sources import source_fingerprint
 from avbench.store import code_fingerprint, hash_json, home, read_json, write_json
 
-BATCHES = {"cpu": 24, "cuda": 32}
-"""Samples of a batch by kind of device, unless named: few, but more than the 20 neighbours of JSA's false negatives."""
+BATCHES = {"cpu": 4, "cuda": 32}
+"""Samples of a batch by kind of device, unless named."""
+BELOW_BATCH = {"jsa": ("reciprocal_k", 20)}
+"""Settings by method, as published, that have to be smaller than the batch; their size costs nothing to speak of."""
 CODE = ("measuring.py", "card.py", "building.py", "frontends.py", "nets")
 """Our source that a measurement depends on, beside the method's own."""
 
@@ -43,6 +45,8 @@ class DeviceCost:
     torch: str
     measured: str
     """The day."""
+    settings: str
+    """Those that are not the published ones; empty for none."""
 
 
 def count_parameters(method: str, settings: Mapping[str, Any]) -> int:
@@ -102,7 +106,9 @@ def _described(device: str) -> dict[str, Any]:
 def _measured(method: str, place: dict[str, Any], size: int) -> DeviceCost:
     from avbench.card import make_card
 
-    measured = make_card(request_for(method, None, {}), device=place["device"], batch_size=size, measured=True).measured
+    settings = _settings(method, size)
+    request = request_for(method, None, settings)
+    measured = make_card(request, device=place["device"], batch_size=size, measured=True).measured
     if measured is None or measured.step is None:
         raise UsageError(f"{method} has nothing to train: leave it out")
     return DeviceCost(
@@ -118,17 +124,24 @@ def _measured(method: str, place: dict[str, Any], size: int) -> DeviceCost:
         threads=place["threads"],
         torch=place["torch"],
         measured=datetime.now(UTC).date().isoformat(),
+        settings=", ".join(f"{key} {value} instead of {BELOW_BATCH[method][1]}" for key, value in settings.items()),
     )
+
+
+def _settings(method: str, size: int) -> dict[str, int]:
+    """What is set so that a batch is large enough."""
+    key, published = BELOW_BATCH.get(method, ("", 0))
+    return {key: size - 1} if published >= size else {}
+
+
+KEY = ("device", "name", "threads", "torch")
+"""What of a device decides about a measurement."""
 
 
 def _file(method: str, place: dict[str, Any], size: int) -> Path:
     source = source_fingerprint(find_method(method))
     key = hash_json([source, code_fingerprint(*CODE), {key: place[key] for key in KEY}, size])
     return home() / "costs" / f"{method}-{key[:12]}.json"
-
-
-KEY = ("device", "name", "threads", "torch")
-"""What of a device decides about a measurement."""
 
 
 def _read(path: Path) -> DeviceCost:

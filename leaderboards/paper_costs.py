@@ -70,11 +70,16 @@ def with_costs(grid: Grid, costs: Sequence[DeviceCost]) -> Grid:
         GridRow(
             (cost.method, *[MARKS[None]] * (len(grid.row_header) - 1)),
             tuple((GridCell(text), *blank) for text in _cells(cost).values()),
+            _notes(cost),
         )
         for cost in costs
     )
     group = GridGroup(f"{HERE}: {device_words(costs[0])}", rows)
     return replace(grid, groups=(*grid.groups, group), remarks=(remark_of(costs[0]), *grid.remarks))
+
+
+def _notes(cost: DeviceCost) -> tuple[str, ...]:
+    return (f"{cost.settings}, so that it is smaller than the batch",) if cost.settings else ()
 
 
 def device_words(cost: DeviceCost) -> str:

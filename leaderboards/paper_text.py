@@ -179,7 +179,8 @@ pre { overflow-x: auto; padding: .6rem; border: 1px solid color-mix(in srgb, cur
 
 def _page(figures: Sequence[str], found: Sequence[Step], ids: Sequence[str]) -> str:
     """A page of its own."""
-    title = f"avbench: {ids[0] if len(ids) == 1 else "the papers' tables"}"
+    subject = ids[0] if len(ids) == 1 else "the papers' tables"
+    title = f"avbench: {subject}"
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',

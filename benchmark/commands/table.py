@@ -151,6 +151,6 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print cells as JSON, nothing else on stdout")
     costs = parser.add_argument_group("what methods cost here (oassl-supp-4)")
     costs.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1")
-    costs.add_argument("--batch-size", type=int, default=None, help="samples of a batch (default: 24, on a GPU 32)")
+    costs.add_argument("--batch-size", type=int, default=None, help="samples of a batch (default: 4, on a GPU 32)")
     costs.add_argument("--remeasure", action="store_true", help="measure again what was measured on this device")
     return parser
