@@ -56,7 +56,8 @@ def _row(grid: Grid, row: GridRow) -> str:
     labels = [escape(label) for label in row.labels]
     labels[-1] += _references(grid, row.notes)
     heads = [f'<th scope="row">{label}</th>' for label in labels]
-    cells = [f"<td>{'<br>'.join(_line(grid, line) for line in cell)}</td>" for cell in row.cells]
+    shown = [[line for line in cell if line.text or line.missing] for cell in row.cells]
+    cells = [f"<td>{'<br>'.join(_line(grid, line) for line in lines)}</td>" for lines in shown]
     return f"<tr>{''.join([*heads, *cells])}</tr>"
 
 

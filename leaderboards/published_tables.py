@@ -112,7 +112,7 @@ def published_table(name: str) -> PublishedTable:
         AvbenchError: if the files of the package are not as they came.
     """
     if name not in table_ids():
-        raise unknown_name("published table", name, table_ids(), "avbench table --help")
+        raise unknown_name("published table", name, table_ids(), "avbench list tables")
     return read_table(FOLDER, name)
 
 

@@ -285,7 +285,7 @@ def test_blocks_of_a_test_set_and_a_heading():
 def test_an_unknown_table():
     sentence = (
         "there is no published table called 'jsa-sup-1': did you mean jsa-supp-1 or jsa-supp-6 or jsa-supp-5? "
-        "avbench table --help shows all"
+        "avbench list tables shows all"
     )
     with pytest.raises(UsageError, match=f"^{re.escape(sentence)}$"):
         published_table("jsa-sup-1")
