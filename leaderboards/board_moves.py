@@ -9,7 +9,6 @@ from avbench.leaderboards.board_pools import Pool
 from avbench.leaderboards.entries import Badge
 from avbench.records import Record, Selection
 
-
 Place: TypeAlias = tuple[str, str, str, Badge, tuple[Selection, ...]]
 
 
