@@ -67,15 +67,13 @@ function heads(board) {
   const split = data.splits[board.split];
   const protocol = data.protocols[board.protocol];
   const sounding = board.n_positive === board.n ? "all sounding" : `${grouped(board.n_positive)} sounding`;
-  const fact = (term, ...text) => el("div", {}, el("dt", {}, term), el("dd", {}, text));
   return [
     el("h1", { tabindex: "-1" }, titleOf(board.split)),
     split?.about && el("p", { class: "lede" }, split.about),
-    el("dl", { class: "facts" },
-      fact("Protocol", `${board.protocol}, version ${board.version}. `, protocol?.about ?? ""),
-      fact("Samples", `${grouped(board.n)}, ${sounding}`, split ? [", list ", el("code", {}, split.sha256.slice(0, 10))] : ""),
-      fact("Checkpoints", SELECTIONS[board.selection] ?? board.selection),
-      fact("Badge", `${board.badge}: ${BADGES[board.badge] ?? ""}`)),
+    el("p", { class: "measured" },
+      el("strong", {}, `${board.protocol}, version ${board.version}. `), protocol?.about ?? "",
+      ` ${plural(board.n, "sample")}, ${sounding}`, split ? [", list ", el("code", {}, split.sha256.slice(0, 10))] : "",
+      `. Checkpoints: ${SELECTIONS[board.selection] ?? board.selection}. Badge ${board.badge}: ${BADGES[board.badge] ?? ""}.`),
   ];
 }
 
@@ -98,15 +96,15 @@ function boardPage() {
   const rows = sorted(board.rows, column, sort.downwards).filter(passes);
   const number = rows.length === board.rows.length ? plural(rows.length, "row") : `${rows.length} of ${plural(board.rows.length, "row")}`;
   say(`${number}, sorted by ${column.label}, ${sort.turned ? "worst" : "best"} first`);
-  const [title, lede, facts] = heads(board);
+  const [title, lede, measuredSo] = heads(board);
   const move = data.moves.find((one) => one.metric === by && ["split", "selection", "badge"].every((key) => one[key] === board[key]));
   return [
-    title, lede, chooser(found), facts,
+    title, lede, chooser(found), measuredSo,
     el("div", { class: "above" }, filters(board), el("p", { class: "tally" }, number)),
     scrollBox("board-box", "Leaderboard", boardTable(board, rows, { by, columns, sort })),
     rows.length === 0 && el("p", { class: "note" }, "No row fits these filters."),
     board.notes.map((note) => el("p", { class: "note" }, note)),
     legendOfBoard(by),
-    move && el("section", {}, el("h2", {}, `The same maps under each protocol, by ${displayed(by)}`), bump(move, { current: board.protocol })),
+    move && el("section", {}, el("h2", {}, `The same maps under each protocol, by ${displayed(by)}`), bump(move, board.protocol)),
   ];
 }

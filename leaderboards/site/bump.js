@@ -1,6 +1,9 @@
 // Ranks under each protocol: protocols across, places down, a line for each row.
 
-const BUMP = { side: 176, column: 132, row: 27, top: 44 };
+const BUMP = { side: 176, row: 27, top: 44 };
+
+/** Few protocols stand further apart. */
+const columnOf = (move) => Math.max(128, Math.min(230, 760 / (move.protocols.length - 1)));
 
 /** Per protocol the rows that have a value, the best first; equal values keep the order of the protocol before. */
 function slots(move) {
@@ -34,7 +37,7 @@ function bend(from, to) {
 function track(move, places, index, kind) {
   const row = move.rows[index];
   const at = places.map((slot, column) =>
-    slot.has(index) ? [BUMP.side + column * BUMP.column, BUMP.top + slot.get(index) * BUMP.row] : null);
+    slot.has(index) ? [BUMP.side + column * columnOf(move), BUMP.top + slot.get(index) * BUMP.row] : null);
   const first = at.find(Boolean);
   const last = at.findLast(Boolean);
   if (!first) return null;
@@ -67,12 +70,12 @@ function bumpTable(move) {
 }
 
 /** The chart of one entry of `moves`, its table folded below; `current` is the protocol being read elsewhere. */
-function bump(move, { current = "", pick = null } = {}) {
+function bump(move, current = "") {
   const places = slots(move);
-  const width = 2 * BUMP.side + (move.protocols.length - 1) * BUMP.column;
+  const width = 2 * BUMP.side + (move.protocols.length - 1) * columnOf(move);
   const height = BUMP.top + Math.max(...places.map((slot) => slot.size)) * BUMP.row + 18;
   const heads = move.protocols.map((protocol, column) => {
-    const x = BUMP.side + column * BUMP.column;
+    const x = BUMP.side + column * columnOf(move);
     const tau = move.tau[column];
     return svg("g", { class: protocol === current ? "head current" : "head" },
       svg("text", { class: "protocol", x, y: 12, "text-anchor": "middle" }, protocol),
@@ -87,7 +90,6 @@ function bump(move, { current = "", pick = null } = {}) {
     heads, move.rows.map((_, index) => track(move, places, index, kinds[index])));
   drawing.style.setProperty("width", `${width}px`);
   return el("div", { class: "moves" },
-    pick && pick(move),
     scrollBox("moves-box", label, drawing),
     el("details", {}, el("summary", {}, "The same as a table"), scrollBox("", "Ranks as a table", bumpTable(move))));
 }

@@ -129,8 +129,8 @@ function methodPage() {
   const { entries, curves } = data.pages[name] ?? { entries: [], curves: [] };
   const entry = entries.find((one) => one.entry === here.query.get("entry")) ?? entries[0];
   const plots = entry && [
-    successPlot(name, entry), groupPlot("By size of the source", entry.sizes, name), listeningPlot(name, entry),
-    groupPlot("By class", entry.classes, name), detectionPlot(name, entry), reliabilityPlot(name, entry),
+    successPlot(name, entry), detectionPlot(name, entry), reliabilityPlot(name, entry),
+    groupPlot("By class", entry.classes, name), groupPlot("By size of the source", entry.sizes, name), listeningPlot(name, entry),
   ];
   const told = entry && [titleOf(entry.split), SELECTIONS[entry.selection], entry.badge].join(" · ");
   return [

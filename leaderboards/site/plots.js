@@ -92,7 +92,7 @@ function legend(names) {
 
 /** Rows of [label, n, value, low, high], fractions, one under the other on one scale. */
 function intervalRows({ title, about, rows, words, kind, range: given }) {
-  const [width, left, right, step] = [440, 140, 62, 24];
+  const [width, left, right, step] = [440, 136, 92, 24];
   const height = rows.length * step + 30;
   const bounds = given ?? [0, 1];
   const x = scale(bounds, [left, width - right]);

@@ -3,12 +3,12 @@
 /** Columns in order; `value` is what is sorted by, null where the cell is blank; `best` is which end is the better. */
 function columnsOf(board, by) {
   const metric = (name) => ({
-    key: name, label: `${displayed(name)} %`, about: data.metrics[name]?.about ?? "", kind: "number",
+    key: name, label: `${displayed(name)} %`, about: data.metrics[name]?.about ?? "", kind: "measure",
     best: higherWins(name) ? "high" : "low", value: (row) => row.values[name] ?? null,
     cell: (row, scales) => measured(row, name, scales),
   });
   return [
-    { key: "rank", label: "Rank", about: `by ${displayed(by)}`, kind: "number", best: "low",
+    { key: "rank", label: "Rank", about: `by ${displayed(by)}`, kind: "rank", best: "low",
       value: (row) => row.ranks[by] ?? null, cell: (row) => ranked(row, by) },
     { key: "title", label: "Method", kind: "name", best: "low", value: (row) => row.title, cell: named },
     ...board.metrics.map(metric),
@@ -37,8 +37,8 @@ function sorted(rows, column, downwards) {
 
 function ranked(row, by) {
   const rank = row.ranks[by] ?? null;
-  if (rank === null) return el("td", { class: "rank number" }, row.control ? unseen("control, not ranked") : "");
-  return el("td", { class: "rank number" }, rank, tie(row, by), moved(row, by, rank));
+  if (rank === null) return el("td", { class: "rank" }, row.control ? unseen("control, not ranked") : "");
+  return el("td", { class: "rank" }, rank, tie(row, by), moved(row, by, rank));
 }
 
 function tie(row, metric) {
@@ -57,11 +57,10 @@ function moved(row, by, rank) {
 }
 
 function named(row) {
-  const family = data.methods[row.method]?.family ?? row.family;
-  const known = row.method in data.methods;
+  const known = Object.hasOwn(data.methods, row.method);
   return el("th", { scope: "row", class: "name" },
     known ? el("a", { href: methodAddress(row.method, row.entry) }, row.title) : row.title,
-    el("span", { class: "family" }, row.control ? "control" : family));
+    el("span", { class: "family" }, row.control ? "control" : row.family));
 }
 
 function measured(row, metric, scales) {
