@@ -8,7 +8,7 @@ from itertools import combinations, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avbench.errors import AvbenchError, UsageError
+from avbench.errors import AvbenchError, UsageError, printable
 from avbench.leaderboards.entries import Entry
 from avbench.leaderboards.entry_files import read_entry
 from avbench.metrics.catalogue import METRICS
@@ -55,7 +55,8 @@ def problems(folder: Path) -> list[str]:
         found += _of_one(entry)
     known = {*paths, *(path.with_suffix(".parquet") for path in paths)}
     strays = [f"{path} belongs to no entry: move it elsewhere" for path in files if path not in known]
-    return [*found, *_same_predictions(entries), *_same_numbers(entries), *strays]
+    whole = [*found, *_same_predictions(entries), *_same_numbers(entries), *strays]
+    return [printable(sentence) for sentence in whole]
 
 
 def _of_one(entry: Entry) -> Iterator[str]:
