@@ -24,6 +24,8 @@ Place = tuple[int, int]
 
 RESAMPLES = 10_000
 """Of the tests behind tie groups."""
+PARAMETERS = "params"
+"""The index's metric of what is counted."""
 COUNTED = "verified"
 """The badge of what is counted or timed by the command itself."""
 
@@ -96,15 +98,26 @@ def filled(table: PublishedTable, entries: Sequence[Entry], *, resamples: int = 
         entries: In which results are looked for.
         resamples: Of the tests behind tie groups.
     """
-    asked = {
+    asked = _asked(table)
+    found = {place: one for place, want in asked.items() if (one := ours(want, entries))}
+    numbers = {(i, j): _number(table.cells[i][j], one) for (i, j), one in found.items()}
+    return Filled(table, numbers, _marks(table, found, resamples), asked)
+
+
+def filled_count(table: PublishedTable, entries: Sequence[Entry]) -> str:
+    """How many cells have a number of ours, of how many; parameters always, as they are counted when asked for."""
+    total = sum(map(len, table.cells))
+    counted = sum(cell.metric == PARAMETERS for row in table.cells for cell in row)
+    return f"{counted + sum(ours(want, entries) is not None for want in _asked(table).values())} of {total}"
+
+
+def _asked(table: PublishedTable) -> dict[Place, Wanted]:
+    return {
         (i, j): want
         for i, row in enumerate(table.rows)
         for j, cell in enumerate(table.cells[i])
         if (want := wanted(table, row, cell))
     }
-    found = {place: one for place, want in asked.items() if (one := ours(want, entries))}
-    numbers = {(i, j): _number(table.cells[i][j], one) for (i, j), one in found.items()}
-    return Filled(table, numbers, _marks(table, found, resamples), asked)
 
 
 def reference(cell: Cell) -> float | None:

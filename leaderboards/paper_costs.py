@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from avbench.leaderboards.grids import Grid, GridCell, GridGroup, GridRow
-from avbench.leaderboards.paper_cells import COUNTED, Filled, Number, difference, points
+from avbench.leaderboards.paper_cells import COUNTED, PARAMETERS, Filled, Number, difference, points
 from avbench.leaderboards.published_index import read_index
 from avbench.leaderboards.published_names import METHODS
 from avbench.leaderboards.published_tables import MARKS, PublishedTable
@@ -15,7 +15,6 @@ from avbench.leaderboards.published_tables import MARKS, PublishedTable
 if TYPE_CHECKING:
     from avbench.device_costs import DeviceCost
 
-PARAMETERS = "params"
 TIMES = ("mllm_caption_time", "train_time", "train_memory", "infer_time", "infer_memory")
 """Metrics of the table of costs, in its order."""
 AT_INFERENCE = "without auxiliary decoders"

@@ -17,6 +17,7 @@ examples:
   avbench list metrics --show auc       the definition: operators, ties, empty input, source
   avbench list recipes --show ezvsl-vggsound-10k     each value: the paper, the official code, what is used
   avbench list sweeps
+  avbench list tables                   of the papers, and how many of their cells are filled by us
 """
 
 
@@ -170,6 +171,18 @@ def _sweeps() -> list[tuple[str, ...]]:
     return [(sweep.name, f"{len(sweep.rows)} rows", sweep.title) for sweep in found]
 
 
+def _tables() -> list[tuple[str, ...]]:
+    from avbench.leaderboards.entry_files import read_entries
+    from avbench.leaderboards.paper_cells import filled_count
+    from avbench.leaderboards.published_tables import published_tables
+
+    entries = read_entries()
+    return [
+        (table.id, f"{table.paper.venue}, {table.number}", f"{filled_count(table, entries)} filled", table.title)
+        for table in published_tables()
+    ]
+
+
 LISTS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
     "methods": _methods,
     "splits": _splits,
@@ -178,4 +191,5 @@ LISTS: dict[str, Callable[[], list[tuple[str, ...]]]] = {
     "controls": _controls,
     "recipes": _recipes,
     "sweeps": _sweeps,
+    "tables": _tables,
 }
