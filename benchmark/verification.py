@@ -87,7 +87,8 @@ def verify(
     Raises:
         UsageError: if our own annotation is not at hand.
     """
-    found = Verified(opened, Report(opened.folder.parent, tell))
+    found = Verified(opened, Report(tell=tell))
+    found.report.shown = {opened.folder: "", found.theirs: "records/"}
     _predictions(found)
     _entries(found)
     if (opened.folder / "records").exists():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,20 +39,24 @@ class Report:
     """The checks of a bundle, in the order in which they were made.
 
     Attributes:
-        folder: into which the bundle was unpacked, which no sentence names.
+        shown: what stands in sentences for the folders into which the bundle was unpacked.
         tell: called with each check as it is made.
     """
 
-    folder: Path
+    shown: Mapping[Path, str] = field(default_factory=dict)
     tell: Callable[[Check], None] = lambda check: None
     checks: list[Check] = field(default_factory=list)
 
     def add(self, name: str, of: str, said: str, problems: Sequence[str] = ()) -> bool:
         """Note a check; whether it passed."""
-        plain = tuple(problem.replace(f"{self.folder}/", "") for problem in problems)
-        self.checks.append(Check(name, of, said, plain))
+        self.checks.append(Check(name, of, said, tuple(map(self._plain, problems))))
         self.tell(self.checks[-1])
         return not problems
+
+    def _plain(self, problem: str) -> str:
+        for folder, shown in self.shown.items():
+            problem = problem.replace(f"{folder}/", shown)
+        return problem
 
     @property
     def problems(self) -> list[str]:

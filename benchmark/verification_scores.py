@@ -176,16 +176,29 @@ def answer_problems(path: Path, found: Mapping[str, Stored]) -> list[str]:
         ours = _asked_again(theirs, found, path)
     except AvbenchError as problem:
         return [str(problem)]
-    differing = list(_differences(*({**one.as_json(), "record": "", "title": ""} for one in (theirs, ours))))
+    differing = list(_differences(_content_of(theirs), _content_of(ours)))
     return [f"the answer {path} is not what the maps give: {listed(differing)}"] if differing else []
 
 
+def _content_of(answer: Listening) -> dict[str, Any]:
+    return {name: value for name, value in answer.as_json().items() if name not in {"record", "title"}}
+
+
 def _asked_again(theirs: Listening, found: Mapping[str, Stored], path: Path) -> Listening:
-    known = theirs.provenance if isinstance(theirs.provenance, dict) else {}
-    keys, resamples, seed = known.get("keys"), known.get("resamples"), known.get("seed")
-    kinds = [found[key] for key in keys.values() if key in found] if isinstance(keys, dict) else []
-    counts = all(isinstance(one, int) for one in (resamples, seed)) and theirs.off_screen in OFF_SCREEN
-    if not kinds or len(kinds) != len(keys or ()) or not counts or not 0 < resamples <= MOST_RESAMPLES or seed < 0:
+    keys = theirs.provenance.get("keys") if isinstance(theirs.provenance, dict) else None
+    kinds = [found.get(str(key)) for key in keys.values()] if isinstance(keys, dict) else []
+    plan = _plan(theirs) if isinstance(keys, dict) else None
+    there = [stored for stored in kinds if stored]
+    if plan is None or not there or len(there) < len(kinds):
         raise AvbenchError(f"the answer {path} is of predictions or a plan that the bundle does not have: ask again")
-    plan = Plan(off_screen=theirs.off_screen, resamples=resamples, seed=seed)
-    return listen(kinds, plan, silent).found[0]
+    return listen(there, plan, silent).found[0]
+
+
+def _plan(theirs: Listening) -> Plan | None:
+    """How an answer was asked; None where that is nothing to repeat."""
+    resamples, seed = (theirs.provenance.get(name) for name in ("resamples", "seed"))
+    off_screen = next((mode for mode in OFF_SCREEN if mode == theirs.off_screen), None)
+    if not isinstance(resamples, int) or not isinstance(seed, int) or off_screen is None:
+        return None
+    fits = 0 < resamples <= MOST_RESAMPLES and seed >= 0
+    return Plan(off_screen=off_screen, resamples=resamples, seed=seed) if fits else None
