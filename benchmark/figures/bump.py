@@ -18,7 +18,6 @@ from avbench.leaderboards.selections import title_of
 from avbench.leaderboards.sensitivity import Sensitivity, sensitivity
 from avbench.metrics.catalogue import METRICS
 from avbench.opening import Progress, silent
-from avbench.request import ALL
 
 METRIC = "locacc"
 """What places are by."""
@@ -58,21 +57,21 @@ def gather(places: Sequence[Path], choice: FigureChoice, progress: Progress = si
 
     Args:
         places: Runs folders, folders below their ``predictions/``, or records.
-        choice: Of what; of ``protocols``, one alone stands for all that there are.
+        choice: Of what, under two protocols or more.
         progress: For a bar where something has to be scored first.
 
     Raises:
         UsageError: as :func:`~avbench.figures.gathering.gather_records`, and for fewer than two methods or protocols.
         AvbenchError: for files that are broken.
     """
-    asked = choice.protocols if len(choice.protocols) > 1 else (ALL,)
-    records = gather_records(places, choice, asked, progress)
+    records = gather_records(places, choice, choice.protocols, progress)
     found = sensitivity(records, METRIC)
     if found is None:
         there = ", ".join(dict.fromkeys(record.title for record in records))
         raise UsageError(
-            f"a bump chart needs two methods or more that are no controls, complete on their split and placed by "
-            f"{METRICS[METRIC].display} under two protocols or more, got {there}: name more runs"
+            "a bump chart needs two methods or more that are no controls, complete on their split and placed by "
+            f"{METRICS[METRIC].display} under two protocols or more, got {there} under "
+            f"{', '.join(choice.protocols)}: name more"
         )
     return data_of(found, samples=records[0].n_expected)
 

@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from avbench.data.splits import Sample
@@ -30,10 +31,9 @@ from avbench.leaderboards.measures import sounding
 from avbench.leaderboards.rows import percent
 from avbench.leaderboards.selections import selections_of, title_of
 from avbench.leaderboards.sensitivity import is_control
-from avbench.metrics.catalogue import METRICS
 from avbench.opening import Progress, silent
 from avbench.truth import Truth
-from avbench.types import Picture
+from avbench.types import CANVAS, Box, Picture
 
 ROWS = 6
 """Samples of a grid, unless told otherwise."""
@@ -41,7 +41,7 @@ ROWS = 6
 LEAST, MOST = 0.72, 1.2
 """Inches of a picture's side."""
 
-GAP, BETWEEN, HEADER, MARGIN = 0.035, 0.12, 0.36, 0.3
+GAP, BETWEEN, HEADER, MARGIN = 0.035, 0.12, 0.42, 0.3
 """Inches between pictures, between blocks, above them and on their left."""
 
 SEEN: dict[Picture, str] = {"squash": "", "tensor": "", "centre-crop": "\n(centre crop)"}
@@ -170,8 +170,8 @@ def data_of(found: Gathered, picked: Mapping[str, Sequence[int]]) -> GridData:
     told = title_of(selections_of([row.record for row in found.rows]))
     ways = [picture_of(maps.stored) for maps in found.maps]
     return GridData(
-        about=f"{record.split}, protocol {record.protocol}{told}; outlined: the truth, and dashed what is predicted; "
-        f"below each map its {METRICS['ciou'].display.removesuffix(' of one sample')} (%)",
+        about=f"{record.split}, protocol {record.protocol}{told}; solid: the truth, dashed: what is predicted; "
+        "in the corner of each map the sample's cIoU (%)",
         titles=tuple(f"{row.record.title}{SEEN[way]}" for row, way in zip(found.rows, ways, strict=True)),
         blocks=tuple(
             Block(title, tuple(_row(found, place, ways) for place in places)) for title, places in picked.items()
@@ -252,9 +252,17 @@ def _draw_row(line: Sequence[Axes], row: GridRow) -> None:
         _tell(line[1], "nothing sounds")
     for axes, cell in zip(line[2:], row.cells, strict=True):
         show_heat(axes, cell.seen.pixels, cell.heat.values)
+        _draw_boxes(axes, cell.seen.boxes)
         _draw_predicted(axes, cell.heat.predicted)
         if cell.score is not None:
             _tell(axes, percent(cell.score, 0))
+
+
+def _draw_boxes(axes: Axes, boxes: Sequence[Box]) -> None:
+    """The truth over a map, thinner than in its own column."""
+    for x0, y0, x1, y1 in boxes:
+        corner, width, height = (x0 * CANVAS, y0 * CANVAS), (x1 - x0) * CANVAS, (y1 - y0) * CANVAS
+        axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="white", linewidth=0.6))
 
 
 def _draw_predicted(axes: Axes, predicted: Flags) -> None:

@@ -137,7 +137,7 @@ def looks_of(controls: Sequence[bool]) -> list[Look]:
 
 def caption(figure: Figure, text: str) -> None:
     """Say above a figure what it is of, so small that a paper's own words go first."""
-    figure.suptitle(text, fontsize=SMALL, color=DARK)
+    figure.suptitle(text, y=1 - 0.05 / figure.get_figheight(), va="top", fontsize=SMALL, color=DARK)
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
