@@ -213,4 +213,4 @@ def _maps(content: Mapping[str, Any], called: str) -> dict[str, NDArray[np.float
 
 
 def _rerun(content: Mapping[str, Any] | None) -> Rerun | None:
-    return content and Rerun(**{**content, "largest": Largest(**content["largest"])})
+    return Rerun(**{**content, "largest": Largest(**content["largest"])}) if content else None

@@ -212,7 +212,7 @@ def _small(native: Tensor) -> NDArray[np.float32]:
     """``[h, w]`` float32, no side above :data:`LARGEST_SIDE`."""
     from torch.nn.functional import adaptive_avg_pool2d
 
-    size = [min(side, LARGEST_SIDE) for side in native.shape]
-    if size == list(native.shape):
+    height, width = (min(side, LARGEST_SIDE) for side in native.shape)
+    if (height, width) == tuple(native.shape):
         return native.float().numpy()
-    return adaptive_avg_pool2d(native[None].float(), size)[0].numpy()
+    return adaptive_avg_pool2d(native[None].float(), (height, width))[0].numpy()

@@ -194,7 +194,7 @@ def test_a_protocol_that_nobody_knows(path):
 def test_absolute_paths(path):
     def edit(content, records):
         content["accepted"]["note"] = "see /home/ada/notes"
-        records[1]["run"]["command"] = "avbench run --data=/mnt/media"
+        records[1]["run"] = {**records[1]["run"], "command": "avbench run --data=/mnt/media"}
 
     edited(path, edit)
     assert found(path) == [
