@@ -129,7 +129,8 @@ def _pools(head: Head, rows: Sequence[Row], asked: Sequence[str], doubles: tuple
     for part in _by_versions(rows, metrics):
         there = selections_of([row.record for row in part])
         titles = {row.record.title for row in part}
-        for ranked in [(one,) for one in RANKED if one in there] or [()]:
+        alone: list[tuple[Selection, ...]] = [(one,) for one in RANKED if one in there]
+        for ranked in alone or [()]:
             yield Pool(
                 head=head,
                 selections=ranked,

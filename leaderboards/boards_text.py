@@ -22,7 +22,7 @@ from avbench.leaderboards.terminal import WIDE
 from avbench.metrics.catalogue import METRICS
 
 SPARED = ("n", "badge", "selection")
-"""Columns that a narrow terminal does without, one after the other, as the title tells what they hold."""
+"""Columns that a narrow terminal does without, one after the other, as title and notes tell what they hold."""
 
 HEAD = ("split", "protocol", "version", "badge", "split_sha256", "truth")
 """What a line of CSV has of its board."""
@@ -136,8 +136,7 @@ def _table(shown: Sequence[Column]) -> Table:
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
     for column in shown:
         wraps = column.name == "method"
-        side = "left" if column.text else "right"
-        table.add_column(column.heading, justify=side, no_wrap=not wraps, overflow="fold")
+        table.add_column(column.heading, justify="left" if column.text else "right", no_wrap=not wraps, overflow="fold")
     for cells in zip(*(column.cells for column in shown), strict=True):
         table.add_row(*cells)
     return table

@@ -116,7 +116,9 @@ def _lines(table: PublishedTable, split: str, metrics: Sequence[str]) -> Iterato
         groups: dict[tuple[str, str, bool], dict[str, str]] = {}
         for cell in cells:
             metric = metric_of(cell.metric, cell.test_set)
-            if split_of(table.paper.id, cell.test_set) == split and metric in (metrics or METRICS):
+            if metric is None or metric not in (metrics or METRICS):
+                continue
+            if split_of(table.paper.id, cell.test_set) == split:
                 of_group = groups.setdefault((cell.train_set, cell.protocol, cell.uses_ogl), {})
                 of_group[metric] = _printed(cell)
         for (train_set, chosen, fused), values in groups.items():
