@@ -37,21 +37,28 @@ function bend(from, to) {
 function track(move, places, index, kind) {
   const row = move.rows[index];
   const at = places.map((slot, column) =>
-    slot.has(index) ? [BUMP.side + column * columnOf(move), BUMP.top + slot.get(index) * BUMP.row] : null);
+    slot.has(index) ? [BUMP.side + column * columnOf(move), BUMP.top + slot.get(index) * BUMP.row] : null,
+  );
   const first = at.find(Boolean);
   const last = at.findLast(Boolean);
   if (!first) return null;
   const paths = at.slice(1).map((to, column) => (at[column] && to ? svg("path", { d: bend(at[column], to) }) : null));
-  const nodes = at.map((spot, column) => spot && [
-    row.control ? svg("rect", { class: "node", x: spot[0] - 7, y: spot[1] - 7, width: 14, height: 14 })
-      : svg("circle", { class: "node", cx: spot[0], cy: spot[1], r: 10.5 }),
-    svg("text", { class: "place", x: spot[0], y: spot[1] + 4, "text-anchor": "middle" }, row.places[column] ?? ""),
-  ]);
+  const nodes = at.map(
+    (spot, column) =>
+      spot && [
+        row.control
+          ? svg("rect", { class: "node", x: spot[0] - 7, y: spot[1] - 7, width: 14, height: 14 })
+          : svg("circle", { class: "node", cx: spot[0], cy: spot[1], r: 10.5 }),
+        svg("text", { class: "place", x: spot[0], y: spot[1] + 4, "text-anchor": "middle" }, row.places[column] ?? ""),
+      ],
+  );
   const name = cut(row.title, 22);
   return svg(
     "g",
     { class: `track ${kind}`, tabindex: "0", role: "img", "aria-label": told(move, row), "data-title": row.title },
-    paths.map((path) => path && svg("path", { class: "reach", d: path.getAttribute("d") })), paths, nodes,
+    paths.map((path) => path && svg("path", { class: "reach", d: path.getAttribute("d") })),
+    paths,
+    nodes,
     svg("text", { class: "name", x: first[0] - 18, y: first[1] + 4, "text-anchor": "end" }, name),
     svg("text", { class: "name", x: last[0] + 18, y: last[1] + 4 }, name),
   );
@@ -77,19 +84,30 @@ function bump(move, current = "") {
   const heads = move.protocols.map((protocol, column) => {
     const x = BUMP.side + column * columnOf(move);
     const tau = move.tau[column];
-    return svg("g", { class: protocol === current ? "head current" : "head" },
+    return svg(
+      "g",
+      { class: protocol === current ? "head current" : "head" },
       svg("text", { class: "protocol", x, y: 12, "text-anchor": "middle" }, protocol),
       svg("rect", { class: "stroke", x: x - 11, y: BUMP.top - 13, width: 22, height: height - BUMP.top - 6 }),
-      tau === null || tau === undefined ? null
-        : svg("text", { class: "tick", x, y: height - 2, "text-anchor": "middle" }, `τ ${minus(tau.toFixed(2))}`));
+      tau === null || tau === undefined
+        ? null
+        : svg("text", { class: "tick", x, y: height - 2, "text-anchor": "middle" }, `τ ${minus(tau.toFixed(2))}`),
+    );
   });
   let order = 0;
   const kinds = move.rows.map((row) => kindOf(row, row.control ? 0 : order++));
   const label = `Ranks by ${displayed(move.metric)} of ${plural(move.rows.length, "row")} under ${plural(move.protocols.length, "protocol")}`;
-  const drawing = svg("svg", { class: "bump", viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label },
-    heads, move.rows.map((_, index) => track(move, places, index, kinds[index])));
+  const drawing = svg(
+    "svg",
+    { class: "bump", viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label },
+    heads,
+    move.rows.map((_, index) => track(move, places, index, kinds[index])),
+  );
   drawing.style.setProperty("width", `${width}px`);
-  return el("div", { class: "moves" },
+  return el(
+    "div",
+    { class: "moves" },
     scrollBox("moves-box", label, drawing),
-    el("details", {}, el("summary", {}, "The same as a table"), scrollBox("", "Ranks as a table", bumpTable(move))));
+    el("details", {}, el("summary", {}, "The same as a table"), scrollBox("", "Ranks as a table", bumpTable(move))),
+  );
 }

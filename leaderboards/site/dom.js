@@ -38,9 +38,18 @@ function scrollBox(id, label, ...children) {
 }
 
 function plainTable(caption, headings, rows) {
-  const head = el("tr", {}, headings.map((text) => el("th", { scope: "col" }, text)));
+  const head = el(
+    "tr",
+    {},
+    headings.map((text) => el("th", { scope: "col" }, text)),
+  );
   const line = ([first, ...rest]) =>
-    el("tr", {}, el("th", { scope: "row" }, first), rest.map((text) => el("td", {}, text)));
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, first),
+      rest.map((text) => el("td", {}, text)),
+    );
   return el(
     "table",
     { class: "plain" },
@@ -57,7 +66,12 @@ function radios(legend, name, choices, chosen, pick) {
       "label",
       {},
       el("input", {
-        type: "radio", id: `${name}-${value}`, name, value, checked: value === chosen, onchange: () => pick(value),
+        type: "radio",
+        id: `${name}-${value}`,
+        name,
+        value,
+        checked: value === chosen,
+        onchange: () => pick(value),
       }),
       el("span", {}, text),
     );

@@ -3,24 +3,53 @@
 let enlarged = null;
 
 function outlines(boxes) {
-  const edges = (kind) => boxes.map(([left, top, right, bottom]) =>
-    svg("rect", { class: kind, x: left * 100, y: top * 100, width: (right - left) * 100, height: (bottom - top) * 100 }));
-  return svg("svg", { class: "boxes", viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" }, edges("edge"), edges("dash"));
+  const edges = (kind) =>
+    boxes.map(([left, top, right, bottom]) =>
+      svg("rect", {
+        class: kind,
+        x: left * 100,
+        y: top * 100,
+        width: (right - left) * 100,
+        height: (bottom - top) * 100,
+      }),
+    );
+  return svg(
+    "svg",
+    { class: "boxes", viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" },
+    edges("edge"),
+    edges("dash"),
+  );
 }
 
 /** The sample, a map over it (opaque or see-through), and the true boxes on top. */
 function stack(sample, map) {
-  return el("span", { class: "stack" },
-    picture(sample.image, { alt: "", loading: "lazy" }), map && picture(map.uri, { alt: "", class: "over", loading: "lazy" }), outlines(sample.boxes));
+  return el(
+    "span",
+    { class: "stack" },
+    picture(sample.image, { alt: "", loading: "lazy" }),
+    map && picture(map.uri, { alt: "", class: "over", loading: "lazy" }),
+    outlines(sample.boxes),
+  );
 }
 
 const score = (map) => (map.ciou === null ? "" : percent(map.ciou));
 
 function tile(sample, map) {
   const title = map ? map.title : "truth";
-  const words = map ? `${map.title}: cIoU ${score(map)} %` : `the sample with ${plural(sample.boxes.length, "true box").replace("boxs", "boxes")}`;
-  const button = el("button", { type: "button", class: "tile", "aria-label": `Enlarge ${words}`, "aria-expanded": "false" }, stack(sample, map),
-    el("span", { class: "under" }, el("span", { class: "who" }, title), map && el("span", { class: "score" }, score(map))));
+  const words = map
+    ? `${map.title}: cIoU ${score(map)} %`
+    : `the sample with ${plural(sample.boxes.length, "true box").replace("boxs", "boxes")}`;
+  const button = el(
+    "button",
+    { type: "button", class: "tile", "aria-label": `Enlarge ${words}`, "aria-expanded": "false" },
+    stack(sample, map),
+    el(
+      "span",
+      { class: "under" },
+      el("span", { class: "who" }, title),
+      map && el("span", { class: "score" }, score(map)),
+    ),
+  );
   const open = () => enlarge(button, sample, map);
   button.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && open());
   button.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && closeSoon());
@@ -38,9 +67,19 @@ function enlarge(button, sample, map) {
   close();
   const box = button.getBoundingClientRect();
   const side = box.left + box.width / 2 > innerWidth / 2 ? "left" : "right";
-  const panel = el("aside", { class: `zoom ${side}`, id: "zoom", "aria-label": "Enlarged" }, stack(sample, map),
-    el("p", {}, el("strong", {}, map ? map.title : "truth"), map ? ` cIoU ${score(map)} %` : "", el("br"),
-      el("span", { class: "soft" }, `${sample.label}, ${sample.size} · `, el("code", {}, sample.id))));
+  const panel = el(
+    "aside",
+    { class: `zoom ${side}`, id: "zoom", "aria-label": "Enlarged" },
+    stack(sample, map),
+    el(
+      "p",
+      {},
+      el("strong", {}, map ? map.title : "truth"),
+      map ? ` cIoU ${score(map)} %` : "",
+      el("br"),
+      el("span", { class: "soft" }, `${sample.label}, ${sample.size} · `, el("code", {}, sample.id)),
+    ),
+  );
   panel.addEventListener("pointerenter", () => clearTimeout(enlarged?.timer));
   panel.addEventListener("pointerleave", closeSoon);
   button.setAttribute("aria-expanded", "true");
@@ -67,14 +106,27 @@ function galleryPage() {
   const title = el("h1", { tabindex: "-1" }, "Gallery");
   if (!data.gallery) return [title, el("p", {}, "This page was built without the gallery.")];
   const { split, about, samples } = data.gallery;
-  const block = (sample) => el("section", { class: "sample" },
-    el("h2", {}, sample.label, el("span", { class: "soft" }, ` ${sample.size} · `, el("code", {}, sample.id))),
-    el("ul", { class: "tiles" }, tile(sample, null), sample.maps.map((map) => tile(sample, map))));
+  const block = (sample) =>
+    el(
+      "section",
+      { class: "sample" },
+      el("h2", {}, sample.label, el("span", { class: "soft" }, ` ${sample.size} · `, el("code", {}, sample.id))),
+      el(
+        "ul",
+        { class: "tiles" },
+        tile(sample, null),
+        sample.maps.map((map) => tile(sample, map)),
+      ),
+    );
   return [
     title,
     el("p", { class: "lede" }, `${titleOf(split)}: ${about}`),
-    el("p", { class: "note" }, "Dashed: the true boxes. Beneath each map its method and cIoU in percent. Point at a picture, tap it or move to it with Tab ",
-      "to enlarge it; Escape closes."),
+    el(
+      "p",
+      { class: "note" },
+      "Dashed: the true boxes. Beneath each map its method and cIoU in percent. Point at a picture, tap it or move to it with Tab ",
+      "to enlarge it; Escape closes.",
+    ),
     samples.map(block),
   ];
 }

@@ -10,14 +10,27 @@ function movesPage() {
   const named = (key, name) => options[key].map((value) => [value, name(value)]);
   return [
     title,
-    el("p", { class: "lede" }, "One model, one set of maps: only the way of measuring differs from column to column. ",
+    el(
+      "p",
+      { class: "lede" },
+      "One model, one set of maps: only the way of measuring differs from column to column. ",
       "Circles carry the place, squares are controls without one, and τ compares each order with that of the first ",
-      "or the common protocol."),
-    el("form", { class: "controls", "aria-label": "Which ranks", onsubmit: (event) => event.preventDefault() },
+      "or the common protocol.",
+    ),
+    el(
+      "form",
+      { class: "controls", "aria-label": "Which ranks", onsubmit: (event) => event.preventDefault() },
       select("Split", "split", named("split", titleOf), chosen.split, pick("split")),
       radios("Metric", "metric", named("metric", displayed), chosen.metric, pick("metric")),
-      radios("Checkpoint", "selection", named("selection", (value) => value || "untrained"), chosen.selection, pick("selection")),
-      radios("Badge", "badge", named("badge", String), chosen.badge, pick("badge"))),
+      radios(
+        "Checkpoint",
+        "selection",
+        named("selection", (value) => value || "untrained"),
+        chosen.selection,
+        pick("selection"),
+      ),
+      radios("Badge", "badge", named("badge", String), chosen.badge, pick("badge")),
+    ),
     bump(item),
   ];
 }

@@ -6,8 +6,11 @@ const status = document.getElementById("status");
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 const PAGES = {
-  "": ["Leaderboard", boardPage], moves: ["Moves", movesPage], gallery: ["Gallery", galleryPage],
-  published: ["Published", publishedPage], method: ["", methodPage],
+  "": ["Leaderboard", boardPage],
+  moves: ["Moves", movesPage],
+  gallery: ["Gallery", galleryPage],
+  published: ["Published", publishedPage],
+  method: ["", methodPage],
 };
 const THEMES = ["auto", "light", "dark"];
 
@@ -16,7 +19,10 @@ const say = (text) => {
 };
 
 function lostPage() {
-  return [el("h1", { tabindex: "-1" }, "Nothing here"), el("p", {}, el("a", { href: boardAddress() }, "To the leaderboard"))];
+  return [
+    el("h1", { tabindex: "-1" }, "Nothing here"),
+    el("p", {}, el("a", { href: boardAddress() }, "To the leaderboard")),
+  ];
 }
 
 function theme() {
@@ -40,7 +46,11 @@ function navigation() {
   };
   const nav = document.getElementById("nav");
   nav.hidden = false;
-  nav.replaceChildren(...Object.entries(PAGES).filter(([, [title]]) => title).map(link));
+  nav.replaceChildren(
+    ...Object.entries(PAGES)
+      .filter(([, [title]]) => title)
+      .map(link),
+  );
   document.getElementById("home").href = address([]);
 }
 
@@ -50,7 +60,11 @@ function slide(tops) {
   for (const row of main.querySelectorAll("tr[data-row]")) {
     const before = tops.get(row.dataset.row);
     const way = before === undefined ? 0 : before - row.offsetTop;
-    if (way) row.animate([{ transform: `translateY(${way}px)` }, { transform: "none" }], { duration: 260, easing: "ease-out" });
+    if (way)
+      row.animate([{ transform: `translateY(${way}px)` }, { transform: "none" }], {
+        duration: 260,
+        easing: "ease-out",
+      });
   }
 }
 

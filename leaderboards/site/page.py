@@ -34,8 +34,9 @@ SCRIPTS = (
 def render(data: Mapping[str, Any]) -> str:
     """The page, the same text for the same data.
 
-    The data stand in it once, as gzip in base64, which the script unpacks. The first board stands there as a plain table
-    too, for readers without script. A policy in the head forbids every request and every script or style but its own.
+    The data stand in it once, as gzip in base64, which the script unpacks. The first board stands there as a plain
+    table too, for readers without script. A policy in the head forbids every request, and every script or style but
+    its own.
 
     Args:
         data: ``title``, ``generated``, ``metrics``, ``protocols``, ``splits``, ``methods``, ``boards``, ``moves``,
@@ -49,7 +50,11 @@ def render(data: Mapping[str, Any]) -> str:
     from markupsafe import Markup
 
     pages = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     style, script = _read("page.css"), "\n".join(_read(name) for name in SCRIPTS)
     return pages.get_template("page.html").render(
@@ -58,8 +63,8 @@ def render(data: Mapping[str, Any]) -> str:
         first=_plain(data),
         packed=_packed(data),
         policy=_policy(style, script),
-        style=Markup(style),  # noqa: S704: our own file
-        script=Markup(script),  # noqa: S704: our own files
+        style=Markup(style),  # noqa: S704 - our own
+        script=Markup(script),  # noqa: S704 - our own
     )
 
 

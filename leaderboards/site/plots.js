@@ -2,7 +2,10 @@
 
 const FRAME = { width: 440, height: 300, left: 52, right: 14, top: 12, bottom: 46 };
 
-const scale = ([low, high], [from, to]) => (value) => from + ((value - low) / (high - low || 1)) * (to - from);
+const scale =
+  ([low, high], [from, to]) =>
+  (value) =>
+    from + ((value - low) / (high - low || 1)) * (to - from);
 
 /** Round steps over a range: at most `most` of them. */
 function ticks([low, high], most = 5) {
@@ -30,32 +33,60 @@ function axes(x, y, plot) {
   ]);
   const up = ticks(plot.y).map((value) => [
     svg("line", { class: "grid", x1: FRAME.left, x2: right, y1: y(value), y2: y(value) }),
-    svg("text", { class: "tick", x: FRAME.left - 8, y: y(value) + 4, "text-anchor": "end" }, (plot.yText ?? String)(value)),
+    svg(
+      "text",
+      { class: "tick", x: FRAME.left - 8, y: y(value) + 4, "text-anchor": "end" },
+      (plot.yText ?? String)(value),
+    ),
   ]);
   const middle = (FRAME.top + bottom) / 2;
   return [
-    across, up,
+    across,
+    up,
     svg("line", { class: "axis", x1: FRAME.left, x2: right, y1: bottom, y2: bottom }),
-    svg("text", { class: "label", x: (FRAME.left + right) / 2, y: FRAME.height - 8, "text-anchor": "middle" }, plot.xLabel),
-    svg("text", { class: "label", transform: `translate(14 ${middle}) rotate(-90)`, "text-anchor": "middle" }, plot.yLabel),
+    svg(
+      "text",
+      { class: "label", x: (FRAME.left + right) / 2, y: FRAME.height - 8, "text-anchor": "middle" },
+      plot.xLabel,
+    ),
+    svg(
+      "text",
+      { class: "label", transform: `translate(14 ${middle}) rotate(-90)`, "text-anchor": "middle" },
+      plot.yLabel,
+    ),
   ];
 }
 
 function marker(kind, x, y, size, text) {
   const title = svg("title", {}, text);
   const side = size * 0.9;
-  if (kind === 1) return svg("rect", { class: "mark", x: x - side, y: y - side, width: 2 * side, height: 2 * side }, title);
-  const corners = [[x, y - 1.25 * size], [x + 1.25 * size, y], [x, y + 1.25 * size], [x - 1.25 * size, y]];
+  if (kind === 1)
+    return svg("rect", { class: "mark", x: x - side, y: y - side, width: 2 * side, height: 2 * side }, title);
+  const corners = [
+    [x, y - 1.25 * size],
+    [x + 1.25 * size, y],
+    [x, y + 1.25 * size],
+    [x - 1.25 * size, y],
+  ];
   if (kind === 2) return svg("polygon", { class: "mark", points: corners.map(String).join(" ") }, title);
   return svg("circle", { class: "mark", cx: x, cy: y, r: size }, title);
 }
 
 function drawn(series, x, y, plot) {
-  const path = series.points.map(([a, b], index) => `${index ? "L" : "M"}${x(a).toFixed(2)} ${y(b).toFixed(2)}`).join("");
+  const path = series.points
+    .map(([a, b], index) => `${index ? "L" : "M"}${x(a).toFixed(2)} ${y(b).toFixed(2)}`)
+    .join("");
   const marks = (series.marks === false ? [] : series.points).map(([a, b, size]) =>
-    marker(series.marker ?? 0, x(a), y(b), size ?? 3, `${(plot.xText ?? String)(a)}: ${(plot.yText ?? String)(b)}`));
+    marker(series.marker ?? 0, x(a), y(b), size ?? 3, `${(plot.xText ?? String)(a)}: ${(plot.yText ?? String)(b)}`),
+  );
   const title = series.name ? svg("title", {}, series.name) : null;
-  return svg("g", { class: `series ${series.kind}` }, title, series.line === false ? null : svg("path", { d: path }), marks);
+  return svg(
+    "g",
+    { class: `series ${series.kind}` },
+    title,
+    series.line === false ? null : svg("path", { d: path }),
+    marks,
+  );
 }
 
 /** A drawing with what it shows in words and, folded away, in numbers. */
@@ -66,7 +97,13 @@ function figure(title, drawing, { about = "", table = null, legend = null, kind 
     el("figcaption", {}, el("strong", {}, title), about ? ` ${about}` : ""),
     drawing,
     legend,
-    table && el("details", {}, el("summary", {}, "Numbers", unseen(` of ${title}`)), scrollBox("", `Numbers: ${title}`, table)),
+    table &&
+      el(
+        "details",
+        {},
+        el("summary", {}, "Numbers", unseen(` of ${title}`)),
+        scrollBox("", `Numbers: ${title}`, table),
+      ),
   );
 }
 
@@ -85,9 +122,16 @@ function chart(plot) {
 
 function legend(names) {
   const key = (kind, index) =>
-    svg("svg", { viewBox: "0 0 34 12", class: "key", "aria-hidden": "true" },
-      svg("g", { class: `series ${kind}` }, svg("path", { d: "M2 6H32" }), marker(index % 3, 17, 6, 3, "")));
-  return el("ul", { class: "legend" }, names.map(([name, kind], index) => el("li", {}, key(kind, index), name)));
+    svg(
+      "svg",
+      { viewBox: "0 0 34 12", class: "key", "aria-hidden": "true" },
+      svg("g", { class: `series ${kind}` }, svg("path", { d: "M2 6H32" }), marker(index % 3, 17, 6, 3, "")),
+    );
+  return el(
+    "ul",
+    { class: "legend" },
+    names.map(([name, kind], index) => el("li", {}, key(kind, index), name)),
+  );
 }
 
 /** Rows of [label, n, value, low, high], fractions, one under the other on one scale. */
@@ -103,17 +147,37 @@ function intervalRows({ title, about, rows, words, kind, range: given }) {
   ]);
   const row = ([label, n, value, low, high], index) => {
     const y = index * step + step / 2;
-    return svg("g", { class: "row" },
-      svg("text", { class: "label", x: left - 10, y: y + 4, "text-anchor": "end" }, cut(label, 19), svg("title", {}, label)),
-      low === null || low === undefined ? null : svg("line", { class: "whisker", x1: x(low), x2: x(high), y1: y, y2: y }),
-      kind === "bars" ? svg("rect", { class: "rod", x: left, y: y - 7, width: Math.max(0, x(value) - left), height: 14 })
+    return svg(
+      "g",
+      { class: "row" },
+      svg(
+        "text",
+        { class: "label", x: left - 10, y: y + 4, "text-anchor": "end" },
+        cut(label, 19),
+        svg("title", {}, label),
+      ),
+      low === null || low === undefined
+        ? null
+        : svg("line", { class: "whisker", x1: x(low), x2: x(high), y1: y, y2: y }),
+      kind === "bars"
+        ? svg("rect", { class: "rod", x: left, y: y - 7, width: Math.max(0, x(value) - left), height: 14 })
         : marker(0, x(value), y, 4, `${label}: ${percent(value)} %`),
       svg("text", { class: "value", x: width - right + 10, y: y + 4 }, percent(value)),
-      n === null ? null : svg("text", { class: "tick", x: width, y: y + 4, "text-anchor": "end" }, n));
+      n === null ? null : svg("text", { class: "tick", x: width, y: y + 4, "text-anchor": "end" }, n),
+    );
   };
-  const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words }, lines, rows.map(row));
+  const drawing = svg(
+    "svg",
+    { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words },
+    lines,
+    rows.map(row),
+  );
   const numbers = rows.map(([label, n, value, low, high]) => [
-    label, n === null ? "" : grouped(n), percent(value), low === null || low === undefined ? "" : range(low, high)]);
+    label,
+    n === null ? "" : grouped(n),
+    percent(value),
+    low === null || low === undefined ? "" : range(low, high),
+  ]);
   const table = plainTable(title, ["", "samples", "%", "95 % interval"], numbers);
   return figure(title, drawing, { about, table, kind: "rows" });
 }

@@ -1,12 +1,18 @@
 // How values are written.
 
 const SELECTIONS = {
-  last: "last epoch", validation: "best on validation", oracle: "best on the test set (oracle)", unknown: "unknown",
-  none: "untrained", "": "untrained",
+  last: "last epoch",
+  validation: "best on validation",
+  oracle: "best on the test set (oracle)",
+  unknown: "unknown",
+  none: "untrained",
+  "": "untrained",
 };
 const BADGES = {
-  verified: "re-run from weights", submitted: "accepted with per-sample values, not re-run",
-  paper: "copied from a paper", local: "from the runs folder of this machine",
+  verified: "re-run from weights",
+  submitted: "accepted with per-sample values, not re-run",
+  paper: "copied from a paper",
+  local: "from the runs folder of this machine",
 };
 const VERDICTS = { yes: "●", unclear: "◐", no: "○" };
 
