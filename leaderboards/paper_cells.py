@@ -26,6 +26,8 @@ RESAMPLES = 10_000
 """Of the tests behind tie groups."""
 PARAMETERS = "params"
 """The index's metric of what is counted."""
+HERE = "Ours, on this device"
+"""Above rows of our methods, measured where the command runs."""
 COUNTED = "verified"
 """The badge of what is counted or timed by the command itself."""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from avbench.leaderboards.grids import Grid, GridCell, GridGroup, GridRow
-from avbench.leaderboards.paper_cells import COUNTED, PARAMETERS, Filled, Number, difference, points
+from avbench.leaderboards.paper_cells import COUNTED, HERE, PARAMETERS, Filled, Number, difference, points
 from avbench.leaderboards.published_index import read_index
 from avbench.leaderboards.published_names import METHODS
 from avbench.leaderboards.published_tables import MARKS, PublishedTable
@@ -21,8 +21,6 @@ AT_INFERENCE = "without auxiliary decoders"
 """How the variant of the row begins whose count leaves out what training alone uses."""
 WITHOUT_DECODERS = {"decoders": False}
 """The same as settings of the method."""
-HERE = "Ours, on this device"
-"""Above the rows of our methods."""
 
 
 def counts_parameters(table: PublishedTable) -> bool:
@@ -64,17 +62,24 @@ def with_costs(grid: Grid, costs: Sequence[DeviceCost]) -> Grid:
         grid: Of a table that :func:`times_methods`.
         costs: On one device.
     """
-    blank = (GridCell(),) * (len(grid.lines) - 1)
     rows = tuple(
         GridRow(
             (cost.method, *[MARKS[None]] * (len(grid.row_header) - 1)),
-            tuple((GridCell(text), *blank) for text in _cells(cost).values()),
+            tuple(_lines(grid, text) for text in _cells(cost).values()),
             _notes(cost),
         )
         for cost in costs
     )
     group = GridGroup(f"{HERE}: {device_words(costs[0])}", rows)
     return replace(grid, groups=(*grid.groups, group), remarks=(remark_of(costs[0]), *grid.remarks))
+
+
+def _lines(grid: Grid, text: str) -> tuple[GridCell, ...]:
+    """A number where the grid has ours, with its badge; where it has one line alone, there."""
+    if len(grid.lines) == 1:
+        return (GridCell(text),)
+    shown = {"ours": text, "badge": COUNTED if text else ""}
+    return tuple(GridCell(shown.get(line, "")) for line in grid.lines)
 
 
 def _notes(cost: DeviceCost) -> tuple[str, ...]:
@@ -95,6 +100,14 @@ def remark_of(cost: DeviceCost) -> str:
         f"gradients and Adam of a batch of {cost.batch_size}; times are medians. Memory is the most that tensors held "
         "at a time, for a batch; 1 GB = 1,000,000,000 bytes. The paper states neither its device nor its batch, so "
         "that its rows and ours cannot be ranked together."
+    )
+
+
+def told(table: PublishedTable, costs: Sequence[DeviceCost]) -> tuple[tuple[str, str, str, float], ...]:
+    """Method, column, metric and value of each number that :func:`with_costs` adds."""
+    headers = {column.metric: column.header for column in table.columns}
+    return tuple(
+        (cost.method, headers[metric], metric, value) for cost in costs for metric, value in as_numbers(cost).items()
     )
 
 

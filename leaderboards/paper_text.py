@@ -10,9 +10,10 @@ from html import escape
 from typing import Any
 
 from avbench.leaderboards.grids import Grid, GridCell
-from avbench.leaderboards.paper_cells import Filled, Mark, Number, Place
+from avbench.leaderboards.paper_cells import COUNTED, HERE, Filled, Mark, Number, Place
 from avbench.leaderboards.paper_commands import Step, placeholders
 from avbench.leaderboards.published_grids import published_grid
+from avbench.leaderboards.published_names import unit_of
 from avbench.leaderboards.published_text import grid_text
 
 LINES = ("ours", "difference")
@@ -37,6 +38,8 @@ class Shown:
 
     filled: Filled
     grid: Grid
+    further: tuple[tuple[str, str, str, float], ...] = ()
+    """Method, column, metric and value of these rows, in the order of reading."""
 
 
 def paper_grid(filled: Filled, form: str) -> Grid:
@@ -142,6 +145,7 @@ def _long(shown: Sequence[Shown]) -> str:
     writer.writerow([*COLUMNS, *COLUMNS_MORE])
     for one in shown:
         writer.writerows(_long_line(one.filled, place) for place in _places(one.filled))
+        writer.writerows(_further_line(one.filled, *told) for told in one.further)
     return buffer.getvalue()
 
 
@@ -151,6 +155,11 @@ def _long_line(filled: Filled, place: Place) -> list[str]:
     published = "/".join(one.text for one in cell.printed)
     own = [table.id, table.paper.id, row.group, " | ".join(row.labels), table.columns[j].header, cell.metric, cell.unit]
     return [*own, published, *_long_number(filled.numbers.get(place))]
+
+
+def _further_line(filled: Filled, method: str, column: str, metric: str, value: float) -> list[str]:
+    own = [filled.table.id, filled.table.paper.id, HERE, method, column, metric, unit_of(metric), ""]
+    return [*own, *_long_number(Number(value, 3, COUNTED))]
 
 
 def _long_number(number: Number | None) -> list[str]:

@@ -123,11 +123,13 @@ def _costs(tables: Sequence[Filled], options: Namespace) -> list[DeviceCost]:
 
 
 def _shown(table: Filled, form: str, costs: Sequence[DeviceCost]) -> Shown:
-    from avbench.leaderboards.paper_costs import times_methods, with_costs
+    from avbench.leaderboards.paper_costs import times_methods, told, with_costs
     from avbench.leaderboards.paper_text import Shown, paper_grid
 
     grid = paper_grid(table, form)
-    return Shown(table, with_costs(grid, costs) if times_methods(table.table) else grid)
+    if not times_methods(table.table):
+        return Shown(table, grid)
+    return Shown(table, with_costs(grid, costs), told(table.table, costs))
 
 
 def _write(out: Path, text: str) -> None:
