@@ -275,9 +275,9 @@ def _envelope(sample: Sample) -> Floats:
 def draw(data: Retrieval) -> Figure:
     """A block per direction: each query with its answers from left to right, framed and signed by what they are."""
     columns = 1 + max(len(query.hits) for block in data.blocks for query in block.queries)
-    heights = [1.24 * len(block.queries) + 0.4 for block in data.blocks]
+    heights = [1.24 * len(block.queries) + 0.45 for block in data.blocks]
     figure = tiles(columns + 0.2, sum(heights) + 0.35)
-    parts = np.atleast_1d(figure.subfigures(len(data.blocks), 1, height_ratios=heights, hspace=0))
+    parts = np.atleast_1d(figure.subfigures(len(data.blocks), 1, height_ratios=heights, hspace=0.03))
     for part, block in zip(parts, data.blocks, strict=True):
         _draw_block(part, block, columns)
     signs = "\u25cf its own partner, \u2713 of its class, \u2717 of another; below: class and similarity"

@@ -80,13 +80,14 @@ def show_spectrogram(axis: Axes, spectrogram: Floats, weights: Floats | None = N
 
 
 def show_sound(axis: Axes, envelope: Floats, image: Pixels) -> None:
-    """A sound as its lowest and highest samples ``[2, n]`` in [-1, 1], before its own picture, which is pale."""
-    axis.imshow(1 - 0.3 * (1 - _grey(image)), interpolation="nearest")
+    """A sound as its lowest and highest samples ``[2, n]`` in [-1, 1], below its own picture, which is pale."""
+    axis.imshow(1 - 0.45 * (1 - image / 255), interpolation="nearest")
+    axis.add_patch(Rectangle((-0.5, 0.58 * CANVAS), CANVAS, 0.42 * CANVAS, color="white", alpha=0.75, linewidth=0))
     loudest = max(float(np.abs(envelope).max()), 1e-9)
-    middle, reach = CANVAS / 2, 0.42 * CANVAS
+    middle, reach = 0.79 * CANVAS, 0.18 * CANVAS
     places = np.linspace(0.03 * CANVAS, 0.97 * CANVAS, envelope.shape[1])
     low, high = (middle - reach * side / loudest for side in envelope)
-    axis.fill_between(places, low, high, color="#333333", linewidth=0.3)
+    axis.fill_between(places, low, high, color=DARK, linewidth=0.3)
     axis.set_xlim(-0.5, CANVAS - 0.5)
     axis.set_ylim(CANVAS - 0.5, -0.5)
 
