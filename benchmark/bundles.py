@@ -18,6 +18,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeGuard, get_args
@@ -151,7 +152,8 @@ def write_bundle(out: Path, told: Mapping[str, Any], entries: tuple[Result, ...]
     except OSError as problem:
         raise AvbenchError(f"{out} cannot be written ({problem.strerror}): free space or name another place") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
     return False
 
 
