@@ -2,13 +2,14 @@
 
 import csv
 import io
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from avbench.leaderboards.grids import Grid, GridCell, GridGroup, GridRow, best_and_second
 from avbench.leaderboards.published_grids import published_grid
-from avbench.leaderboards.published_tables import published_table
+from avbench.leaderboards.published_tables import Printed, published_table
 from avbench.leaderboards.published_text import grid_text
 
 
@@ -245,7 +246,27 @@ def test_test_sets_are_marked_apart():
     assert {(i, j) for i, j in marked("alignment-3")["best"] if j == 0} == {(6, 0), (14, 0)}
 
 
-def test_rows_trained_with_boxes_are_marked_apart_and_the_rerun_counts():
+def test_of_two_values_the_rerun_is_marked():
+    table = published_table("jsa-supp-1")  # 22.87, 31.82, 29.71
+    two = (Printed("10.00", ("original_paper",), ""), Printed("40.00", (), ""))
+    cells = ((replace(table.cells[0][0], printed=two),), *table.cells[1:])
+    column = [row.cells[0][0] for row in published_grid(replace(table, cells=cells)).rows]
+    assert [(cell.text, cell.best, cell.second) for cell in column] == [
+        ("10.00*/40.00", False, False), ("31.82", False, True), ("29.71", True, False),
+    ]  # fmt: skip
+
+
+def test_blocks_are_the_papers():
+    blocks = {
+        name: [(group.title, len(group.rows)) for group in published_grid(published_table(name)).groups]
+        for name in ("alignment-3", "slavc-supp-2", "alignment-9")
+    }
+    assert blocks["alignment-3"] == [("", 4), ("with OGL:", 3), ("with Optical Flow:", 1)] * 2
+    assert blocks["slavc-supp-2"] == [("", 8), ("", 8)]
+    assert blocks["alignment-9"] == [("", 2)]
+
+
+def test_rows_trained_with_boxes_are_marked_apart():
     grid = published_grid(published_table("slavc-supp-1"))
     found = marked("slavc-supp-1")
     assert {i for i, j in found["best"] if j == 2} == {6, 9}
