@@ -43,8 +43,10 @@ def main(given: Sequence[str]) -> int:
     shown = _chosen(everything, options)
     published = _published(shown, options)
     if not shown and not published:
-        raise UsageError(f"expected boards with all that is asked for, there are {told(everything)}: ask for less")
-    found = _boards(shown, options)
+        raise UsageError(
+            f"expected boards with all that is asked for, there are {told(everything)}: ask for less, or name --runs"
+        )
+    found = _boards(shown, published, options)
     if options.out:
         write_out(found, published, Path(options.out))
     if options.json:
@@ -64,7 +66,9 @@ def _parser() -> ArgumentParser:
         EXAMPLES,
     )
     which = parser.add_argument_group("which boards")
-    which.add_argument("--split", type=str, default=None, help="names, or all (default: demo, or else the first)")
+    which.add_argument(
+        "--split", type=str, default=None, help="names, or all (default: demo, or the first of your own, or of all)"
+    )
     which.add_argument("--protocol", type=str, default=None, help="names, or all (default: common, or else the first)")
     which.add_argument("--selection", type=str, default=None, help="last, validation, unknown, oracle (default: all)")
     which.add_argument("--badge", type=str, default=None, help="verified, submitted, local, paper (default: all)")
@@ -138,7 +142,8 @@ def _chosen(everything: Sequence[Pool], options: Namespace) -> list[Pool]:
             raise unknown_name("badge", badge, (*BADGES, PAPER), f"the list {', '.join((*BADGES, PAPER))}")
     found = [pool for pool in everything if not badges or pool.head.badge in badges]
     found = [pool for pool in found if not selections or {*pool.selections} & {*selections}]
-    splits = _wanted(options.split, "split", DEFAULT_SPLIT, [pool.head.split for pool in everything])
+    own = [pool.head.split for pool in found if pool.head.badge == "local"]
+    splits = _wanted(options.split, "split", DEFAULT_SPLIT, own or [pool.head.split for pool in found])
     found = [pool for pool in found if pool.head.split in splits]
     there = [pool.head.protocol for pool in found]
     protocols = _wanted(options.protocol, "protocol", DEFAULT_PROTOCOL, there)
@@ -161,7 +166,7 @@ def _published(shown: Sequence[Pool], options: Namespace) -> list[PublishedBoard
     from avbench.leaderboards.published_names import TEST_SETS
 
     splits = [pool.head.split for pool in shown]
-    if options.split == ALL:
+    if options.split == ALL or (options.split is None and badges == [PAPER]):
         splits += [split for split in TEST_SETS.values() if split]
     elif options.split is not None:
         splits += names(options.split, "split")
@@ -170,13 +175,14 @@ def _published(shown: Sequence[Pool], options: Namespace) -> list[PublishedBoard
     return [board for board in boards if board is not None]
 
 
-def _boards(shown: Sequence[Pool], options: Namespace) -> list[Board]:
+def _boards(shown: Sequence[Pool], published: Sequence[PublishedBoard], options: Namespace) -> list[Board]:
     from avbench.leaderboards.boards import board_of, of_methods
 
     methods = _named(options.method, "method")
     known = {row.record.method for pool in shown for row in pool.rows}
+    known |= {line.method for board in published for line in board.lines if line.method}
     for method in methods:
-        if shown and method not in known:
+        if method not in known:
             raise unknown_name("method on these boards", method, known, "avbench leaderboard")
     with bar("boards", len(shown)) as advance:
         found = []

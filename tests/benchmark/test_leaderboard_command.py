@@ -23,7 +23,7 @@ def asked(*arguments) -> int:
 
 def test_boards_of_own_runs(capsys, runs, tmp_path):
     given = ["--runs", runs, "--split", "tiny"]
-    assert asked(*given, "--json") == 0
+    assert asked("--runs", runs, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     (board,) = found["boards"]
     assert (board["split"], board["protocol"], board["badge"], board["n"]) == ("tiny", "common", "local", 5)
@@ -65,7 +65,9 @@ def test_published_numbers(capsys):
     assert asked("--split", "flickr-extended", "--badge", "paper", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["boards"] == []
-    assert found["published"][0]["split"] == "flickr-extended"
+    assert [board["split"] for board in found["published"]] == ["flickr-extended"]
+    assert asked("--badge", "paper", "--metric", "cap") == 0
+    assert "vggsound-duet, paper: 16 rows of published tables" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
