@@ -141,7 +141,7 @@ def _attended(network: Any, batch: Batch) -> tuple[Panels, Panels]:
         hook.remove()
     seen, heard = slot_weights(*caught[-1])
     names = slot_names(seen.shape[1], getattr(network.config, "num_targets", 1))
-    looks = {name: seen[:, place].unflatten(1, grid) for place, name in enumerate(names)}
+    looks = {name: seen[:, place].reshape(-1, *grid) for place, name in enumerate(names)}
     return looks, {name: heard[:, place] for place, name in enumerate(names)}
 
 

@@ -277,8 +277,8 @@ def draw(data: Retrieval) -> Figure:
     columns = 1 + max(len(query.hits) for block in data.blocks for query in block.queries)
     heights = [1.24 * len(block.queries) + 0.45 for block in data.blocks]
     figure = tiles(columns + 0.2, sum(heights) + 0.35)
-    parts = np.atleast_1d(figure.subfigures(len(data.blocks), 1, height_ratios=heights, hspace=0.03))
-    for part, block in zip(parts, data.blocks, strict=True):
+    parts: Any = figure.subfigures(len(data.blocks), 1, height_ratios=heights, hspace=0, squeeze=False)
+    for part, block in zip(parts[:, 0], data.blocks, strict=True):
         _draw_block(part, block, columns)
     signs = "\u25cf its own partner, \u2713 of its class, \u2717 of another; below: class and similarity"
     caption(figure, f"{data.title} on {data.split}, {data.gallery} pairs; {signs}")

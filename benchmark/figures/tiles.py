@@ -96,7 +96,7 @@ def frame(axis: Axes, mark: Mark) -> None:
     """A coloured frame around a tile, with its sign in a corner; broken where it is wrong."""
     colour, sign, width = _MARKS[mark]
     line: Any = (0, (3, 1.5)) if mark == "wrong" else "solid"
-    place = {"transform": axis.transAxes, "clip_on": False}
+    place: dict[str, Any] = {"transform": axis.transAxes, "clip_on": False}
     axis.add_patch(Rectangle((0, 0), 1, 1, fill=False, edgecolor=colour, linewidth=width, linestyle=line, **place))
     box = {"boxstyle": "square,pad=0.15", "facecolor": colour, "edgecolor": "none"}
     axis.text(0.95, 0.94, sign, fontsize=SMALL, color="white", ha="right", va="top", bbox=box, **place)
@@ -115,4 +115,5 @@ def below(axis: Axes, text: str) -> None:
 def _grey(image: Pixels) -> Floats:
     """A picture in shades of grey: ``[224, 224, 3]`` in [0, 1]."""
     grey = (image @ np.array([0.299, 0.587, 0.114])) / 255
-    return grey[..., None].repeat(3, axis=2).astype(np.float32)
+    found: Floats = grey[..., None].repeat(3, axis=2).astype(np.float32)
+    return found

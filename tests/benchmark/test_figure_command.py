@@ -57,7 +57,8 @@ def test_every_kind_has_help(capsys, kind):
 
 def test_an_unknown_kind_is_answered_with_the_closest(capsys):
     assert refused(capsys, "retreival", "runs") == (
-        "there is no command of avbench figure called 'retreival': did you mean retrieval? avbench figure --help shows all"
+        "there is no command of avbench figure called 'retreival': did you mean retrieval? avbench figure "
+        "--help shows all"
     )
 
 
@@ -138,13 +139,13 @@ def test_curves_are_those_of_the_other_command(tmp_path):
         ),
         (
             ("retrieval", "runs", "-o", "a.pdf", "--direction", "sound-to-imag"),
-            "there is no direction called 'sound-to-imag': did you mean sound-to-image? avbench figure retrieval --help "
-            "shows all",
+            "there is no direction called 'sound-to-imag': did you mean sound-to-image? avbench figure retrieval "
+            "--help shows all",
         ),
         (
             ("bump", "runs", "-o", "a.pdf", "--selection", "oracel"),
-            "there is no selection called 'oracel': did you mean oracle? the list last, validation, oracle, unknown, none "
-            "shows all",
+            "there is no selection called 'oracel': did you mean oracle? the list last, validation, oracle, unknown, "
+            "none shows all",
         ),
         (
             ("false-negatives", "--method", "jsa", "--split", "demo", "-o", "a.pdf", "--batch", 1),
