@@ -2,8 +2,8 @@
 
 const BUMP = { side: 176, row: 27, top: 44 };
 
-/** Few protocols stand further apart. */
-const columnOf = (move) => Math.max(128, Math.min(230, 760 / (move.protocols.length - 1)));
+/** Few protocols stand further apart, where the window is wide enough. */
+const columnOf = (move) => Math.max(104, Math.min(230, (innerWidth - 500) / (move.protocols.length - 1)));
 
 /** Per protocol the rows that have a value, the best first; equal values keep the order of the protocol before. */
 function slots(move) {

@@ -1,6 +1,10 @@
 // Samples with the maps of all methods side by side; what is pointed at, focused or tapped is shown large.
 
 let enlarged = null;
+let pointer = "";
+let dismissed = ""; // where the pointer rested at Escape: what comes to lie under it there was not pointed at
+
+const spot = (event) => `${event.clientX} ${event.clientY}`;
 
 function outlines(boxes) {
   const edges = (kind) =>
@@ -51,7 +55,10 @@ function tile(sample, map) {
     ),
   );
   const open = () => enlarge(button, sample, map);
-  button.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && open());
+  button.addEventListener(
+    "pointerenter",
+    (event) => event.pointerType === "mouse" && spot(event) !== dismissed && open(),
+  );
   button.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && closeSoon());
   button.addEventListener("focus", open);
   button.addEventListener("blur", close);
@@ -100,7 +107,14 @@ function closeSoon() {
   if (enlarged) enlarged.timer = setTimeout(close, 150);
 }
 
-document.addEventListener("keydown", (event) => event.key === "Escape" && close());
+document.addEventListener("pointermove", (event) => {
+  pointer = spot(event);
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  dismissed = pointer;
+  close();
+});
 
 function galleryPage() {
   const title = el("h1", { tabindex: "-1" }, "Gallery");

@@ -38,7 +38,8 @@ function copied(node) {
 }
 
 function tableFrom(html) {
-  const found = new DOMParser().parseFromString(html, "text/html");
+  const quiet = html.replace(/\s(?:style|on\w+)\s*=\s*(?:"[^"]*"|'[^']*')/gi, ""); // the page's policy would report them
+  const found = new DOMParser().parseFromString(quiet, "text/html");
   return [...found.body.childNodes].map(copied);
 }
 

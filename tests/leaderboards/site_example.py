@@ -94,8 +94,8 @@ def example(*, boards: int = 0, gallery: bool = True) -> dict[str, Any]:
                 "id": "jsa-supp-1",
                 "title": "Extended VGG-SS, as JSA's supplement has it",
                 "paper": "JSA, supplementary material, Table 1",
-                "html": "<table><thead><tr><th>Method</th><th>AP</th><th>max-F1</th></tr></thead><tbody><tr><th>LVS</th>"
-                "<td>5.15</td><td>17.80</td></tr><tr><th>JSA</th><td><b>48.30</b></td><td><u>52.10</u></td></tr></tbody></table>",
+                "html": "<table><thead><tr><th>Method</th><th>AP</th><th>max-F1</th></tr></thead><tbody><tr>"
+                "<th>LVS</th><td>5.15</td><td>17.80</td></tr><tr><th>JSA</th><td><b>48.30</b></td><td><u>52.10</u></td></tr></tbody></table>",
             },
             {
                 "id": "slavc-supp-1",
