@@ -75,7 +75,8 @@ def table_bytes(entry: Entry) -> bytes:
         values |= {_column(record, name): table[name].to_numpy(np.float64) for name in VALUES if name in table}
     buffer = io.BytesIO()
     whole = pd.concat([pd.DataFrame(found).reset_index(drop=True), pd.DataFrame(values)], axis=1)
-    whole.to_parquet(buffer, index=False, compression="zstd")
+    # Measured numbers hardly repeat, so that a dictionary of them makes the file larger.
+    whole.to_parquet(buffer, index=False, compression="zstd", use_dictionary=["label"], write_statistics=False)
     return buffer.getvalue()
 
 

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from avbench.errors import AvbenchError, UsageError
 from avbench.leaderboards.entries import Entry, Parameters, gallery_ids, in_order
 from avbench.records import Record, Selection, read_record
-from avbench.registry import find_method
-from avbench.stored import ABOUT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
     from avbench.listening import Listening
 
-LARGEST_SIDE = 28
+LARGEST_SIDE = 16
 """Of a kept map: larger ones, as those of controls, are averaged down to it."""
 
 BATCH = 2
@@ -156,6 +154,7 @@ def _parameters(method: str, config: str) -> Parameters | None:
     """Of a built-in method with these settings; None where this version of it does not take them."""
     from avbench.building import build
     from avbench.measuring import count
+    from avbench.registry import find_method
 
     values = json.loads(config)
     if "pretrained" in values:  # weights that are loaded first move no count
@@ -193,6 +192,7 @@ def _maps(entry: Entry) -> dict[str, NDArray[np.float32]]:
     from avbench.leaderboards.entry_samples import positive_rows
     from avbench.parts import read_part
     from avbench.request import PART, part_path
+    from avbench.stored import ABOUT
 
     folder = entry.path / "predictions" / entry.split / f"{entry.method}-{entry.key[:12]}"
     if not (folder / ABOUT).exists():

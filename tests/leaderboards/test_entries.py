@@ -110,7 +110,7 @@ class TestLossless:
                 assert kept.to_dict("list") == whole.to_dict("list")
                 assert {"id", "label", "image", "boxes", "area", "doubtful", "ciou", "ciou_adap"} <= {*kept.columns}
         assert random.maps["clip_000"].shape == (7, 7)
-        assert disc.maps["clip_000"].shape == (28, 28)
+        assert disc.maps["clip_000"].shape == (16, 16)
         assert [entry.method for entry in read_entries(tmp_path)] == ["disc", "random"]
 
     def test_the_rest_of_an_entry(self, written):
