@@ -128,8 +128,7 @@ def _draw_iso_f1(axes: Axes) -> None:
         recall = np.linspace(value / (2 - value), 1, 200)
         precision = value * recall / (2 * recall - value)
         axes.plot(100 * recall, 100 * precision, color=GREY, linewidth=0.4, linestyle=(0, (1, 3)), zorder=0.5)
-        place = (99, 100 * precision[-1] + 1)
-        axes.annotate(f"F1 = {100 * value:.0f}", place, ha="right", fontsize=SMALL - 1, color=DARK)
+        axes.text(102, 100 * precision[-1], f"F1 {100 * value:.0f}", va="center", fontsize=SMALL, color=DARK)
 
 
 def _draw_line(axes: Axes, line: DetectionLine, look: Look) -> None:
@@ -139,5 +138,5 @@ def _draw_line(axes: Axes, line: DetectionLine, look: Look) -> None:
     above = 2 - line.control
     axes.plot(
         100 * recall, 100 * precision, drawstyle="steps-pre", label=label, zorder=above, **look.line(),
-        markevery=[line.best + 1], markersize=5, markeredgecolor="white", markeredgewidth=0.5,
+        markevery=[line.best + 1], markersize=5, markeredgecolor="white", markeredgewidth=0.5, clip_on=False,
     )  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib.style
@@ -33,6 +34,9 @@ GREY, DARK, FAINT = "#767676", "#333333", "#dddddd"
 
 SMALL = 6.0
 """Points of the smallest words."""
+
+LETTER = 0.052
+"""Inches that a letter of :data:`SMALL` takes, and a little more."""
 
 _LOOKS: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -137,7 +141,9 @@ def looks_of(controls: Sequence[bool]) -> list[Look]:
 
 def caption(figure: Figure, text: str) -> None:
     """Say above a figure what it is of, so small that a paper's own words go first."""
-    figure.suptitle(text, y=1 - 0.05 / figure.get_figheight(), va="top", fontsize=SMALL, color=DARK)
+    lines = fill(text, int(figure.get_figwidth() / LETTER))
+    place: dict[str, Any] = {} if figure.get_layout_engine() else {"y": 1 - 0.05 / figure.get_figheight(), "va": "top"}
+    figure.suptitle(lines, fontsize=SMALL, color=DARK, **place)
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
