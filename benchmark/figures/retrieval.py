@@ -50,6 +50,9 @@ STEPS = 150
 SLACK = 1e-5
 """By which similarities may differ from those that were ranked, on another device: of the largest, or of 1."""
 
+HEAD = 0.25
+"""Height of the words above all, in tiles."""
+
 TITLE = 7.0
 """Points of a block's title."""
 
@@ -276,12 +279,13 @@ def draw(data: Retrieval) -> Figure:
     """A block per direction: each query with its answers from left to right, framed and signed by what they are."""
     columns = 1 + max(len(query.hits) for block in data.blocks for query in block.queries)
     heights = [1.24 * len(block.queries) + 0.45 for block in data.blocks]
-    figure = tiles(columns + 0.2, sum(heights) + 0.35)
-    parts: Any = figure.subfigures(len(data.blocks), 1, height_ratios=heights, hspace=0, squeeze=False)
-    for part, block in zip(parts[:, 0], data.blocks, strict=True):
+    figure = tiles(columns + 0.2, sum(heights) + HEAD)
+    ratios = [HEAD, *heights]
+    parts: Any = figure.subfigures(len(ratios), 1, height_ratios=ratios, hspace=0, squeeze=False)[:, 0]
+    for part, block in zip(parts[1:], data.blocks, strict=True):
         _draw_block(part, block, columns)
     signs = "\u25cf its own partner, \u2713 of its class, \u2717 of another; below: class and similarity"
-    caption(figure, f"{data.title} on {data.split}, {data.gallery} pairs; {signs}")
+    caption(parts[0], f"{data.title} on {data.split}, {data.gallery} pairs; {signs}")
     return figure
 
 

@@ -328,8 +328,8 @@ class TestRetrieval:
     def test_what_is_drawn(self, runs, tiny_set):
         found = self.gathered(runs, tiny_set, top=2)
         figure = retrieval.draw(found)
-        assert figure.get_suptitle().startswith("tiny-plugin on tiny, 5 pairs; ")
-        first, second = figure.subfigs
+        head, first, second = figure.subfigs
+        assert head.get_suptitle().startswith("tiny-plugin on tiny, 5 pairs; ")
         assert first.get_suptitle() == "sound to image (R@1 60.0 %, R@5 100.0 %, R@10 100.0 %)"
         assert second.get_suptitle().startswith("image to sound (R@1 ")
         line = first.axes[:3]
