@@ -22,7 +22,7 @@ from avbench.data.splits import Sample
 from avbench.errors import AvbenchError, UsageError
 from avbench.figures.asking import Question, ready
 from avbench.figures.seeing import see
-from avbench.figures.style import caption, looks
+from avbench.figures.style import DARK, SMALL, looks
 from avbench.figures.tiles import Mark, Pixels, axes_of, below, frame, show_image, tiles
 from avbench.methods import fnac, jsa
 from avbench.metrics.retrieval import same_label
@@ -254,7 +254,8 @@ def draw(data: Negatives) -> Figure:
         _draw_anchor(line, anchor)
     axes[0][0].set_title("anchor", pad=3)
     axes[0][1].set_title("taken for false negatives (\u2713 of its class, \u2717 of another)", pad=3, loc="left")
-    caption(figure, f"{data.method} on {data.batch} samples of {data.split}, {data.rule}\n{data.tally.told()}")
+    words = f"{data.method} on {data.batch} samples of {data.split}, {data.rule}\n{data.tally.told()}"
+    figure.suptitle(words, fontsize=SMALL, color=DARK)
     return figure
 
 

@@ -27,7 +27,7 @@ from avbench.figures.choice import FigureChoice
 from avbench.figures.gathering import gather_records
 from avbench.figures.picking import named, pick
 from avbench.figures.seeing import see, split_with_pictures
-from avbench.figures.style import caption, looks
+from avbench.figures.style import DARK, SMALL, looks
 from avbench.figures.tiles import Floats, Mark, Pixels, axes_of, below, frame, show_image, show_sound, tiles
 from avbench.metrics.retrieval import Similarity
 from avbench.opening import Progress, silent
@@ -285,7 +285,8 @@ def draw(data: Retrieval) -> Figure:
     for part, block in zip(parts[1:], data.blocks, strict=True):
         _draw_block(part, block, columns)
     signs = "\u25cf its own partner, \u2713 of its class, \u2717 of another; below: class and similarity"
-    caption(parts[0], f"{data.title} on {data.split}, {data.gallery} pairs; {signs}")
+    words = f"{data.title} on {data.split}, {data.gallery} pairs; {signs}"
+    parts[0].suptitle(words, fontsize=SMALL, color=DARK)
     return figure
 
 
