@@ -35,7 +35,7 @@ GREY, DARK, FAINT = "#767676", "#333333", "#dddddd"
 SMALL = 6.0
 """Points of the smallest words."""
 
-LETTER = 0.052
+LETTER = 0.048
 """Inches that a letter of :data:`SMALL` takes, and a little more."""
 
 _LOOKS: dict[str, Any] = {
