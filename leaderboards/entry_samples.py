@@ -46,14 +46,14 @@ def samples_of(table: pd.DataFrame, record: Record) -> pd.DataFrame:
     Raises:
         AvbenchError: if the table lacks a column that all have, or has none of the record.
     """
-    named = {_column(record, name): name for name in VALUES if _column(record, name) in table}
+    named = {name: table[_column(record, name)] for name in VALUES if _column(record, name) in table}
     lacking = [name for name in COLUMNS if name not in table]
     if lacking or not named:
         raise AvbenchError(
             f"the per-sample values of {record.path} lack {', '.join(lacking) or 'those'} of {record.variant} under "
             f"{record.protocol}: restore the file"
         )
-    return table[[*COLUMNS, *named]].rename(columns=named)
+    return pd.DataFrame({**{name: table[name] for name in COLUMNS}, **named}, copy=False)
 
 
 def table_bytes(entry: Entry) -> bytes:
