@@ -25,6 +25,7 @@ from typing import Any, TypeGuard, get_args
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import avbench
+from avbench.data.audio_modes import AudioMode
 from avbench.errors import AvbenchError, UsageError
 from avbench.records import Selection
 from avbench.redacting import ABSOLUTE
@@ -214,7 +215,10 @@ def _result(content: Any, bundle: str) -> Result:
     _require(prior is None or _is_hash(prior), bundle, "a hash or null under 'prior' of an entry")
     _require(content["selection"] in get_args(Selection), bundle, "a known 'selection' of an entry")
     _require(
-        isinstance(audio, dict) and all(map(_is_hash, audio.values())) and audio.get("true") == content["key"],
+        isinstance(audio, dict)
+        and {*audio} <= {*get_args(AudioMode)}
+        and all(map(_is_hash, audio.values()))
+        and audio.get("true") == content["key"],
         bundle,
         "hashes by kind of audio under 'audio' of an entry, that of its own among them",
     )

@@ -14,6 +14,7 @@ from avbench.checkpoints import CONFIG
 from avbench.errors import AvbenchError
 from avbench.opening import Places, Progress, silent
 from avbench.records import Record
+from avbench.rescoring import AUDIO
 from avbench.store import read_json
 from avbench.stored import Stored
 from avbench.training_curves import EVALUATIONS, read_curves
@@ -120,7 +121,8 @@ def _predictions(found: Verified) -> None:
 def _entries(found: Verified) -> None:
     entries = found.opened.manifest.entries
     for entry in entries:
-        said = f"{', '.join(entry.audio)} audio, selection {entry.selection}"
+        audio = ", ".join(sorted(entry.audio, key=AUDIO.index))
+        said = f"{audio} audio, selection {entry.selection}"
         found.report.add("entry", entry.title, said, entry_problems(entry, found.stored))
     owned = {key for entry in entries for key in (*entry.audio.values(), entry.prior)}
     strays = [
@@ -247,7 +249,8 @@ def _training_problems(folder: Path, entry: Result, stored: Mapping[str, Stored]
         return [*problems, str(problem)]
     own = stored.get(entry.key)
     meta = told.get("meta") if isinstance(told, dict) else None
-    if own and without_paths(meta) != own.resolved["checkpoint"].get("training"):
+    described = {**meta, "method": told.get("method")} if isinstance(meta, dict) else None
+    if own and without_paths(described) != own.resolved["checkpoint"].get("training"):
         problems.append(
             f"the training {folder.name} is not that of the checkpoint which {entry.title} was predicted with"
         )

@@ -218,7 +218,7 @@ def _part(path: Path, ids: Sequence[str]) -> Part:
         raise AvbenchError(f"the part {path} is of another form ({' '.join(str(problem).split())})") from None
     if list(part.ids) != list(ids):
         pairs = ((came, wanted) for came, wanted in zip(part.ids, ids, strict=False) if came != wanted)
-        came, wanted = next(pairs, (f"{len(part.ids)} samples", str(len(ids))))
+        came, wanted = next(pairs, (str(len(part.ids)), f"{len(ids)} samples"))
         raise AvbenchError(f"the part {path} is of other samples, or in another order: expected {wanted}, found {came}")
     shapes = {name: tuple(tensor.shape) for name, tensor in part.tensors.items()}
     fits = all(_fits(name, tensor, len(ids)) for name, tensor in part.tensors.items())

@@ -70,8 +70,8 @@ def test_names_that_are_no_members_of_a_bundle(tmp_path, name, reason):
 def test_links_and_other_special_members(tmp_path, kind):
     bundle = crafted(tmp_path / "b.zip", special(kind), b"/etc/passwd")
     sentence = (
-        f"a member of b.zip cannot be taken, since '{TRUTH}' is a link, a folder or another special file: make it again "
-        "with avbench submit"
+        f"a member of b.zip cannot be taken, since '{TRUTH}' is a link, a folder or another special file: make it "
+        "again with avbench submit"
     )
     refused(bundle, sentence)
 

@@ -76,7 +76,7 @@ def test_what_was_submitted_passes(small, capsys, bundle_of_all):
     assert verify([str(bundle_of_all)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("ok ") for line in lines[:-1])
-    assert lines[-1] == "all.zip: all 27 checks passed"
+    assert lines[-1] == "all.zip: all 28 checks passed"
     said = [re.split(r" {2,}", line, maxsplit=2)[1:] for line in lines[:-1]]
     assert ["list", f"small: 6 samples, hash {small.split.sha256[:12]}"] in said
     assert ["listening", "small: 1 answers, the same when measured again"] in said
@@ -99,7 +99,7 @@ def test_a_changed_map_shows_in_records_and_samples(small, capsys, tmp_path, bun
     )
     assert re.fullmatch(
         r"the per-sample values records/small/disc\.av\.common-[0-9a-f]{12}\.parquet are not what the maps give: "
-        r"ciou of demo_00000 is [\d.]+, and [\d.]+ when measured again, 6 values in all; .*",
+        r"ciou of small_00000 is [\d.]+, and [\d.]+ when measured again, 6 values in all; .*",
         samples,
     )
 
@@ -146,8 +146,8 @@ def test_changed_per_sample_values(small, capsys, tmp_path, bundle_of_disc, rewr
     found = problems(capsys, rewritten(bundle_of_disc, tmp_path / "b.zip", change))
     assert set(found) == {"scores"}
     assert re.fullmatch(
-        r"the per-sample values records/small/disc\.av\.jsa-[0-9a-f]{12}\.parquet are not what the maps give: pointing of "
-        r"demo_00002 is 7, and [01] when measured again, 1 values in all",
+        r"the per-sample values records/small/disc\.av\.jsa-[0-9a-f]{12}\.parquet are not what the maps give: pointing "
+        r"of small_00002 is 7, and [01] when measured again, 1 values in all",
         found["scores"][0],
     )
 
@@ -173,7 +173,7 @@ def test_a_changed_truth(small, capsys, tmp_path, bundle_of_disc, rewritten):
     assert set(found) == {"truth"}, "everything else is measured against our own"
     assert re.fullmatch(
         r"the truth truth/small-[0-9a-f]{12}\.parquet is not that of our own annotation \(sha256 differ, first that of "
-        r"demo_00003\): predict from the official files, with the masks that belong to them, and submit that",
+        r"small_00003\): predict from the official files, with the masks that belong to them, and submit that",
         found["truth"][0],
     )
 
@@ -221,17 +221,17 @@ PART = r"predictions/small/disc-[0-9a-f]{12}/part-00000\.safetensors"
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (swap, rf"the part {PART} is of other samples, or in another order: expected demo_00001, found demo_00004"),
+        (swap, rf"the part {PART} is of other samples, or in another order: expected small_00001, found small_00004"),
         (cut, rf"the part {PART} is of other samples, or in another order: expected 6 samples, found 5"),
         (
             spoil,
             rf"1 of the map of {PART} hold values that are no finite numbers beside such that are, first that of "
-            "demo_00002: mend the method",
+            "small_00002: mend the method",
         ),
         (
             widen,
-            rf"1 of the map of {PART} leave the score range \[0, 0\.25\] that they state, first that of demo_00000: mend "
-            "the method",
+            rf"1 of the map of {PART} leave the score range \[0, 0\.25\] that they state, first that of small_00000: "
+            "mend the method",
         ),
         (invert, rf"the part {PART} states a score range that is none: \(1\.0, -1\.0\)"),
         (halve, rf"the part {PART} has other tensors than methods give: \{{'map': \(6, 224, 224\)\}}"),
@@ -254,13 +254,14 @@ def test_a_missing_part_and_one_too_many(small, capsys, tmp_path, bundle_of_disc
 
     found = problems(capsys, rewritten(bundle_of_disc, tmp_path / "b.zip", lose))
     assert re.fullmatch(
-        r"1 of the 1 part files of disc on small are missing in predictions/small/disc-[0-9a-f]{12}: repeat the run that "
-        r"was interrupted \(avbench run .*\)",
+        r"1 of the 1 part files of disc on small are missing in predictions/small/disc-[0-9a-f]{12}: repeat the run "
+        r"that was interrupted \(avbench run .*\)",
         found["predictions"][0],
     )
     found = problems(capsys, rewritten(bundle_of_disc, tmp_path / "b.zip", add))
     assert re.fullmatch(
-        r"predictions/small/disc-[0-9a-f]{12}/part-00001\.safetensors is a part more than 6 samples have: predict again",
+        r"predictions/small/disc-[0-9a-f]{12}/part-00001\.safetensors is a part more than 6 samples have: predict "
+        "again",
         found["maps"][0],
     )
 
@@ -271,7 +272,7 @@ ABOUT = r"disc-.*about\.json"
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda about: about.update(missing=["demo_00001"]), "it is partial"),
+        (lambda about: about.update(missing=["small_00001"]), "it is partial"),
         (lambda about: about["inputs"].update(code="0"), "its key is not that of its inputs"),
         (lambda about: about.update(control=False), "it says two things of being a control"),
         (lambda about: about.update(split="../.."), "its folder is of another split"),
@@ -287,8 +288,8 @@ def test_descriptions_that_contradict_themselves(small, capsys, tmp_path, bundle
 
     found = problems(capsys, rewritten(bundle_of_disc, tmp_path / "b.zip", tamper))
     assert re.fullmatch(
-        rf"predictions/small/disc-[0-9a-f]{{12}}/about\.json cannot be used, since {re.escape(problem)}: predict again, "
-        "and submit that",
+        rf"predictions/small/disc-[0-9a-f]{{12}}/about\.json cannot be used, since {re.escape(problem)}: predict "
+        "again, and submit that",
         found["predictions"][0],
     )
     assert re.fullmatch(
@@ -380,8 +381,8 @@ def test_a_changed_answer_about_listening_and_another_training(small, capsys, tm
     found = problems(capsys, rewritten(bundle_of_all, tmp_path / "b.zip", tamper))
     assert set(found) == {"listening", "trainings"}
     assert re.fullmatch(
-        r"the answer records/small/ezvsl\.listening-[0-9a-f]{12}\.json is not what the maps give: drops\.silent\.value is "
-        r"0\.5, and [\d.-]+ when measured again",
+        r"the answer records/small/ezvsl\.listening-[0-9a-f]{12}\.json is not what the maps give: drops\.silent\.value "
+        r"is 0\.5, and [\d.-]+ when measured again",
         found["listening"][0],
     )
     assert re.fullmatch(
@@ -408,8 +409,8 @@ def test_controls_and_given_weights_are_run_again_and_accepted_as_verified(small
     assert trained.listening is not None
     assert trained.parameters.training > trained.parameters.inference - 1 > 0
     sentence = (
-        r"^all\.zip is not accepted, since disc on small is there already as small/disc-none-[0-9a-f]{12}\.json: delete "
-        "that first if this is to take its place$"
+        r"^all\.zip is not accepted, since disc on small is there already as small/disc-none-[0-9a-f]{12}\.json: "
+        "delete that first if this is to take its place$"
     )
     with pytest.raises(AvbenchError, match=sentence):
         verify([str(bundle_of_all), "--accept", str(folder)])
@@ -456,7 +457,7 @@ def test_a_failed_check_accepts_nothing(small, capsys, tmp_path, bundle_of_disc,
     bundle = rewritten(bundle_of_disc, tmp_path / "b.zip", tamper)
     assert verify([str(bundle), "--accept", str(tmp_path / "records")]) == 1
     assert capsys.readouterr().out.splitlines()[-2:] == [
-        "b.zip: 1 of 10 checks failed",
+        "b.zip: 1 of 9 checks failed",
         f"nothing was written to {tmp_path / 'records'}",
     ]
     assert not (tmp_path / "records").exists()
