@@ -177,7 +177,7 @@ figure { margin: 0 0 3rem; overflow-x: auto; }
 table { border-collapse: collapse; border-block: 2px solid; }
 caption { text-align: left; font-weight: 600; padding-block: .5rem; }
 th, td { padding: .2rem .6rem; text-align: right; vertical-align: top; }
-th[scope="row"], th[scope="rowgroup"] { text-align: left; font-weight: normal; }
+th[scope="row"], th[scope="rowgroup"], thead tr:first-child th:first-child { text-align: left; font-weight: normal; }
 th[scope="rowgroup"] { font-style: italic; }
 th[scope="colgroup"] { text-align: center; border-bottom: 1px solid; }
 tbody { border-top: 1px solid; }

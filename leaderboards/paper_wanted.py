@@ -94,7 +94,7 @@ def settings_of(variant: str) -> Mapping[str, Any]:
 
 def changed_settings(method: str, recipe: str | None, settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """Those of ``settings`` that differ from what a method trained by a recipe has anyway."""
-    own = published_settings(method, recipe)
+    own = published_settings(method, recipe) if settings else {}
     return {key: value for key, value in settings.items() if own.get(key) != value}
 
 
