@@ -105,7 +105,7 @@ def draw(data: DetectionData) -> Figure:
 def _line(row: Contestant) -> DetectionLine:
     confidence, ciou = (column_of(row.samples, name) for name in ("confidence", "ciou"))
     heard = torch.from_numpy(sounding(row.samples))
-    at = confidence[~confidence.isnan()].unique().flip(0)
+    at = torch.from_numpy(np.unique(confidence[~confidence.isnan()].numpy())).flip(0)
     if not len(at):
         raise UsageError(
             f"no confidence of {row.record.title} on {row.record.split} is a number: leave it out with --method"

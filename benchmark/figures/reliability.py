@@ -134,7 +134,8 @@ def bins_of(confidence: Numbers) -> NDArray[np.intp]:
         ``[n]`` integers.
     """
     bins = max(1, min(BINS, len(confidence) // LEAST))
-    return ((rankdata(confidence) - 0.5) * bins // len(confidence)).astype(np.intp)
+    number: NDArray[np.intp] = ((rankdata(confidence) - 0.5) * bins // len(confidence)).astype(np.intp)
+    return number
 
 
 def _panel(row: Contestant) -> ReliabilityPanel:
@@ -163,7 +164,8 @@ def _panel(row: Contestant) -> ReliabilityPanel:
 def _right(row: Contestant) -> NDArray[np.bool_]:
     """Whether a sample sounds and is localised, by the protocol's operator at 0.5."""
     success = MEASURES["locacc"].number(column_of(row.samples, "ciou"), get_protocol(row.record.protocol))
-    return sounding(row.samples) & success.bool().numpy()
+    right: NDArray[np.bool_] = sounding(row.samples) & success.bool().numpy()
+    return right
 
 
 def _bin(sure: Numbers, right: NDArray[np.bool_]) -> Bin:

@@ -82,10 +82,10 @@ def looks() -> Iterator[None]:
 class PaperFigure(Figure):
     """A figure that is saved under :func:`looks` and without a date: equal figures give equal bytes."""
 
-    def savefig(self, fname: Any, *, format: str, **kwargs: Any) -> None:  # noqa: A002 - matplotlib's own name
-        """As :meth:`matplotlib.figure.Figure.savefig`."""
+    def savefig(self, fname: Any, *, transparent: bool | None = None, **kwargs: Any) -> None:
+        """As :meth:`matplotlib.figure.Figure.savefig`; ``format`` has to be given."""
         with looks():
-            super().savefig(fname, format=format, metadata=_UNDATED[format], **kwargs)
+            super().savefig(fname, transparent=transparent, metadata=_UNDATED[kwargs["format"]], **kwargs)
 
 
 def paper_figure(width: float, height: float, *, arranged: bool = True) -> PaperFigure:
