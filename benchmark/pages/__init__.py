@@ -1,0 +1,1 @@
+"""What the leaderboard page shows, gathered from entries."""
