@@ -217,7 +217,16 @@ def read_listening(path: Path) -> Listening:
     content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise AvbenchError(f"expected an answer of format {FORMAT} in {path}, found another form: delete it")
-    given = {key: value for key, value in content.items() if key != "format"}
+    return listening_of({key: value for key, value in content.items() if key != "format"}, path)
+
+
+def listening_of(content: Mapping[str, Any], path: Path) -> Listening:
+    """An answer from its content, :meth:`Listening.as_json` without ``record``, found in ``path``.
+
+    Raises:
+        AvbenchError: if it is incomplete or changed.
+    """
+    given = dict(content)
     try:
         kinds = ("true", *negatives(given["off_screen"]))
         for name in MEASURED:

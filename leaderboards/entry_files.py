@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from avbench.leaderboards import entry_form
 from avbench.leaderboards.entries import GALLERY, Accepted, Badge, Entry, Largest, Parameters, Rerun, in_order
 from avbench.records import Record, content_of, record_of
 from avbench.redacting import redacted
-from avbench.store import read_json, write_atomic, write_json
+from avbench.store import read_json, write_atomic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -185,17 +184,12 @@ def _require_samples(content: Mapping[str, Any], path: Path) -> None:
 def _listening(content: dict[str, Any] | None, path: Path) -> Listening | None:
     if content is None:
         return None
-    from avbench.listening import FORMAT, read_listening
+    from avbench.listening import listening_of
 
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "listening.json"
-        write_json(place, {"format": FORMAT, **content})
-        try:
-            return replace(read_listening(place), path=path)
-        except AvbenchError:
-            raise AvbenchError(
-                f"the answer in listening of {path} is incomplete or changed: restore the file"
-            ) from None
+    try:
+        return listening_of(content, path)
+    except AvbenchError:
+        raise AvbenchError(f"the answer in listening of {path} is incomplete or changed: restore the file") from None
 
 
 def _maps(content: Mapping[str, Any], called: str) -> dict[str, NDArray[np.float32]]:

@@ -18,8 +18,8 @@ from avbench.records import Record
 COLUMNS = ("id", *TRUTH)
 """What an entry's table has once, for all records."""
 
-VALUES = ("ciou", "ciou_adap", "confidence", "iou", "piap")
-"""What it has of each record, where the record's own file has it."""
+VALUES = ("ciou", "confidence", "iou", "piap")
+"""What it has of each record, where the record's own file has it: what metrics that lead a table come from."""
 
 
 def own_samples(record: Record) -> pd.DataFrame:

@@ -85,7 +85,7 @@ def gather(places: Sequence[Path], choice: FigureChoice, progress: Progress = si
     """
     rows = gather_rows(places, choice, progress, columns=("ciou", "confidence"))
     heard = sounding(rows[0].samples)
-    return DetectionData(about(rows, f"samples, {int(heard.sum())} of them with a box"), tuple(map(_line, rows)))
+    return DetectionData(about(rows, f"samples, {int(heard.sum())} of them with a box"), tuple(map(line_of, rows)))
 
 
 @looks()
@@ -102,7 +102,8 @@ def draw(data: DetectionData) -> Figure:
     return figure
 
 
-def _line(row: Contestant) -> DetectionLine:
+def line_of(row: Contestant) -> DetectionLine:
+    """The curve of one row; raises :class:`UsageError` where no confidence is a number."""
     confidence, ciou = (column_of(row.samples, name) for name in ("confidence", "ciou"))
     heard = torch.from_numpy(sounding(row.samples))
     at = torch.from_numpy(np.unique(confidence[~confidence.isnan()].numpy())).flip(0)

@@ -99,7 +99,7 @@ def gather(places: Sequence[Path], choice: FigureChoice, progress: Progress = si
     rows = gather_rows(places, choice, progress, columns=("ciou", "confidence"))
     heard = sounding(rows[0].samples)
     what = f"samples, {int(heard.sum())} of them with a box"
-    return ReliabilityData(about(rows, what), tuple(map(_panel, rows)))
+    return ReliabilityData(about(rows, what), tuple(map(panel_of, rows)))
 
 
 @looks()
@@ -138,7 +138,8 @@ def bins_of(confidence: Numbers) -> NDArray[np.intp]:
     return number
 
 
-def _panel(row: Contestant) -> ReliabilityPanel:
+def panel_of(row: Contestant) -> ReliabilityPanel:
+    """The bins of one row; raises :class:`UsageError` where no confidence is a number."""
     confidence = column_of(row.samples, "confidence").numpy()
     there = ~np.isnan(confidence)
     if not there.any():

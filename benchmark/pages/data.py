@@ -62,9 +62,7 @@ def site_data(site: Site, progress: Progress = silent) -> dict[str, Any]:
         "boards": [_board(number, board) for number, board in enumerate(found)],
         "moves": list(_moves(site.entries)),
         "pages": {name: page_of(group) for name, group in _by_method(site.entries)},
-        "gallery": None
-        if site.pictures is None
-        else gallery(site.pictures, _pictured(site.entries, site.pictures.name)),
+        "gallery": None if site.pictures is None else gallery(site.pictures, _pictured(site)),
         "files": {entry.name: _file(entry) for entry in site.entries if entry.badge != "local"},
         "published": list(site.published),
     }
@@ -233,10 +231,10 @@ def _moves_of(split: str, badge: str, records: Sequence[Record]) -> Iterator[dic
         }
 
 
-def _pictured(entries: Sequence[Entry], split: str) -> list[Entry]:
-    """A column for each method on ``split``: of the first selection that it has; controls last."""
+def _pictured(site: Site) -> list[Entry]:
+    """A column for each method on the gallery's split: of the first selection that it has; controls last."""
     chosen: dict[str, Entry] = {}
-    there = [entry for entry in entries if entry.split == split]
+    there = [entry for entry in site.entries if site.pictures and entry.split == site.pictures.name]
     for entry in sorted(there, key=lambda one: (one.control, one.method, SELECTIONS.index(one.selection), one.key)):
         chosen.setdefault(entry.method, entry)
     return list(chosen.values())

@@ -108,7 +108,9 @@ class TestLossless:
                 kept = again.contestant(mine).samples
                 whole = local.contestant(theirs).samples[list(kept.columns)]
                 assert kept.to_dict("list") == whole.to_dict("list")
-                assert {"id", "label", "image", "boxes", "area", "doubtful", "ciou", "ciou_adap"} <= {*kept.columns}
+                assert {"id", "label", "image", "boxes", "area", "doubtful", "ciou"} <= {*kept.columns}
+                assert "ciou_adap" in local.contestant(theirs).samples
+                assert "ciou_adap" not in kept
         assert random.maps["clip_000"].shape == (7, 7)
         assert disc.maps["clip_000"].shape == (16, 16)
         assert [entry.method for entry in read_entries(tmp_path)] == ["disc", "random"]
