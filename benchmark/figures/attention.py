@@ -29,6 +29,7 @@ from avbench.figures.tiles import (
     Floats,
     axes_of,
     beside,
+    settled,
     show_heat,
     show_image,
     show_spectrogram,
@@ -201,7 +202,7 @@ def draw(data: Attention) -> Figure:
     )
     bar.set_label("share of the slot" if data.slots else "each map, from its least to its most", fontsize=SMALL)
     caption(figure, f"{data.method} on {data.split}")
-    return figure
+    return settled(figure)
 
 
 def _draw_row(line: Sequence[Axes], row: AttentionRow) -> None:

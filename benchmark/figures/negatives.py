@@ -23,7 +23,7 @@ from avbench.errors import AvbenchError, UsageError
 from avbench.figures.asking import Question, ready
 from avbench.figures.seeing import see
 from avbench.figures.style import DARK, SMALL, looks
-from avbench.figures.tiles import Mark, Pixels, axes_of, below, frame, show_image, tiles
+from avbench.figures.tiles import Mark, Pixels, axes_of, below, frame, settled, show_image, tiles
 from avbench.methods import fnac, jsa
 from avbench.metrics.retrieval import same_label
 from avbench.opening import Progress, silent
@@ -256,7 +256,7 @@ def draw(data: Negatives) -> Figure:
     axes[0][1].set_title("taken for false negatives (\u2713 of its class, \u2717 of another)", pad=3, loc="left")
     words = f"{data.method} on {data.batch} samples of {data.split}, {data.rule}\n{data.tally.told()}"
     figure.suptitle(words, fontsize=SMALL, color=DARK)
-    return figure
+    return settled(figure)
 
 
 def _draw_anchor(line: Sequence[Axes], anchor: Anchor) -> None:

@@ -28,7 +28,7 @@ from avbench.figures.gathering import gather_records
 from avbench.figures.picking import named, pick
 from avbench.figures.seeing import see, split_with_pictures
 from avbench.figures.style import DARK, SMALL, looks
-from avbench.figures.tiles import Floats, Mark, Pixels, axes_of, below, frame, show_image, show_sound, tiles
+from avbench.figures.tiles import Floats, Mark, Pixels, axes_of, below, frame, settled, show_image, show_sound, tiles
 from avbench.metrics.retrieval import Similarity
 from avbench.opening import Progress, silent
 from avbench.parts import read_parts
@@ -287,7 +287,7 @@ def draw(data: Retrieval) -> Figure:
     signs = "\u25cf its own partner, \u2713 of its class, \u2717 of another; below: class and similarity"
     words = f"{data.title} on {data.split}, {data.gallery} pairs; {signs}"
     parts[0].suptitle(words, fontsize=SMALL, color=DARK)
-    return figure
+    return settled(figure)
 
 
 def _draw_block(part: Any, block: Block, columns: int) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from avbench.figures.style import DARK, SMALL, PaperFigure, paper_figure
@@ -22,6 +23,9 @@ Pixels = NDArray[np.uint8]
 
 SIDE = 1.05
 """Width and height of a tile, in inches."""
+DIGITS = 4
+"""Of places in a figure, as fractions of it."""
+
 HEAT = "inferno"
 """Colours of weights: of even steps, and in order of lightness however one sees colours."""
 
@@ -47,6 +51,21 @@ def axes_of(figure: Any, rows: int, columns: int) -> list[list[Axes]]:
     for axis in axes.flat:
         axis.set_axis_off()
     return [list(line) for line in axes]
+
+
+def settled(figure: PaperFigure) -> PaperFigure:
+    """The figure, arranged for good: its axes stand at round places.
+
+    What arranges them gives last digits that differ from time to time, and files must not.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for part in figure.subfigs:
+        place: Any = part.bbox_relative
+        place.p0, place.p1 = place.p0.round(DIGITS), place.p1.round(DIGITS)
+    for axis in figure.axes:
+        axis.set_position(Bbox(axis.get_position(original=True).get_points().round(DIGITS)))
+    return figure
 
 
 def show_image(axis: Axes, image: Pixels, boxes: Sequence[Box] = ()) -> None:
