@@ -22,6 +22,8 @@ from avbench.types import CANVAS, Box
 CELL = 1.5
 """Side of a picture in a grid, in inches."""
 DOTS = 110
+HEAT = "inferno"
+"""Colours of maps: of even steps, and in order of lightness however one sees colours."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ def picture_grid(rows: Sequence[GridRow], methods: Sequence[str], out: Path) -> 
 
 
 def overlay(image: Any, heat: Any) -> Any:
-    """``image`` ``[H, W, 3]`` uint8 under the colours of ``heat`` ``[H, W]`` in [0, 1]."""
-    colours = mpl.colormaps["turbo"](np.clip(heat, 0, 1))[..., :3]
-    return np.clip(0.5 * image / 255 + 0.5 * colours, 0, 1)
+    """``image`` ``[H, W, 3]`` uint8 in shades of grey under the colours of ``heat`` ``[H, W]`` in [0, 1]; in [0, 1]."""
+    grey = (image @ np.array([0.299, 0.587, 0.114]))[..., None] / 255
+    return np.clip(0.35 * grey + 0.65 * mpl.colormaps[HEAT](np.clip(heat, 0, 1))[..., :3], 0, 1)
 
 
 def localization(image: Any, heat: Any, title: str, out: Path) -> None:

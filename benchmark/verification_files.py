@@ -233,18 +233,23 @@ def _part(path: Path, ids: Sequence[str]) -> Part:
 
 
 def _fits(name: str, tensor: Tensor, rows: int) -> bool:
-    dimensions = {"confidence": 1, "embedding.image": 2, "embedding.audio": 2}
-    is_map = name == "map" or name.startswith("extra.")
-    known = tensor.dtype == torch.float32 and (is_map or name in dimensions)
-    if not known or tensor.ndim != dimensions.get(name, 3) or tensor.shape[0] != rows:
+    if tensor.dtype != torch.float32 or not tensor.ndim or tensor.shape[0] != rows:
         return False
-    return not is_map or all(0 < side <= LONGEST_SIDE for side in tensor.shape[1:])
+    if name == "confidence":
+        return tensor.ndim == 1
+    if name in {"embedding.image", "embedding.audio"}:  # of a sample whatever the method's similarity takes
+        return tensor.ndim > 1
+    return _is_map(name) and tensor.ndim == 3 and all(0 < side <= LONGEST_SIDE for side in tensor.shape[1:])
+
+
+def _is_map(name: str) -> bool:
+    return name == "map" or name.startswith("extra.")
 
 
 def _maps(part: Part) -> Iterator[tuple[str, Tensor]]:
     """The maps of a part by name; one that all rows share once."""
     for name, tensor in part.tensors.items():
-        if tensor.ndim == 3:
+        if _is_map(name):
             yield name, tensor[:1] if tensor.stride(0) == 0 else tensor
 
 

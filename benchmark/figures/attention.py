@@ -25,7 +25,6 @@ from avbench.figures.choice import FigureChoice
 from avbench.figures.seeing import Seen, see
 from avbench.figures.style import SMALL, caption, looks
 from avbench.figures.tiles import (
-    HEAT,
     Floats,
     axes_of,
     beside,
@@ -39,6 +38,7 @@ from avbench.metrics.maps import minmax_guarded
 from avbench.nets.resnet import STRIDE
 from avbench.nets.slot_attention import JointSlotAttention, Slots, compete
 from avbench.opening import Progress, silent
+from avbench.pictures import HEAT
 from avbench.predicting import picture_of
 from avbench.types import Batch
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from avbench.figures.style import DARK, SMALL, PaperFigure, paper_figure
 from avbench.metrics.maps import upsample
+from avbench.pictures import HEAT, overlay
 from avbench.training_curves import COLOURS
 from avbench.types import CANVAS, Box
 
@@ -25,9 +26,6 @@ SIDE = 1.05
 """Width and height of a tile, in inches."""
 DIGITS = 4
 """Of places in a figure, as fractions of it."""
-
-HEAT = "inferno"
-"""Colours of weights: of even steps, and in order of lightness however one sees colours."""
 
 Mark = Literal["own", "right", "wrong"]
 """Of what was found: the very partner, another of its class, one of another class."""
@@ -80,8 +78,7 @@ def show_image(axis: Axes, image: Pixels, boxes: Sequence[Box] = ()) -> None:
 def show_heat(axis: Axes, image: Pixels, weights: Floats) -> None:
     """Weights ``[h, w]`` in [0, 1] over a picture without its colours."""
     wide = upsample(torch.from_numpy(np.array(weights))[None], "bicubic", align_corners=False, keep_constant=True)
-    heat = mpl.colormaps[HEAT](np.clip(wide[0].numpy(), 0, 1))[..., :3]
-    axis.imshow(np.clip(0.35 * _grey(image) + 0.65 * heat, 0, 1), interpolation="nearest")
+    axis.imshow(overlay(image, wide[0].numpy()), interpolation="nearest")
 
 
 def show_spectrogram(axis: Axes, spectrogram: Floats, weights: Floats | None = None, *, span: int = 1) -> None:
@@ -129,10 +126,3 @@ def beside(axis: Axes, text: str) -> None:
 def below(axis: Axes, text: str) -> None:
     """Words under a tile."""
     axis.text(0.5, -0.04, text, transform=axis.transAxes, ha="center", va="top", fontsize=SMALL, color=DARK)
-
-
-def _grey(image: Pixels) -> Floats:
-    """A picture in shades of grey: ``[224, 224, 3]`` in [0, 1]."""
-    grey = (image @ np.array([0.299, 0.587, 0.114])) / 255
-    found: Floats = grey[..., None].repeat(3, axis=2).astype(np.float32)
-    return found

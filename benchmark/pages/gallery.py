@@ -88,7 +88,8 @@ def _size(entry: Entry, sample: str) -> str:
 def _heated(pixels: Pixels, native: NDArray[np.float32]) -> Pixels:
     wide = upsample(torch.from_numpy(np.array(native))[None], "bicubic", align_corners=False, keep_constant=True)
     heat = minmax_guarded(wide)[0].clamp(0, 1).numpy()
-    return (255 * overlay(pixels, heat)).round().astype(np.uint8)
+    shown: Pixels = (255 * overlay(pixels, heat)).round().astype(np.uint8)
+    return shown
 
 
 def _jpeg(pixels: Pixels) -> str:

@@ -121,7 +121,7 @@ def _listening(entry: Entry) -> dict[str, dict[str, float]] | None:
 def _curves(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """A curve per list and leading metric of each training, whichever entries came of it."""
     trainings = {str(entry.evaluations): entry.evaluations for entry in entries if entry.evaluations}
-    found = []
+    found: list[dict[str, Any]] = []
     for number, rows in enumerate(trainings.values(), start=1):
         label = f"training {number}" if len(trainings) > 1 else "training"
         ordered = sorted(rows, key=lambda row: (row["split"], row["epoch"]))

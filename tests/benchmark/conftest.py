@@ -59,7 +59,7 @@ def small_results(tmp_path_factory) -> Small:
         (found.training / "evaluations.jsonl").write_text(f"{json.dumps(row)}\n")
         how = ["--split", SMALL, "--runs", str(found.runs), "--pictures", "false", "--controls", "false"]
         weights = ["--checkpoint", f"ezvsl={found.training}", "--audio", "true,silent,noise,offscreen"]
-        assert main(["run", "--method", "ezvsl", *weights, *how]) == 0
+        assert main(["run", "--method", "ezvsl", "--retrieval", *weights, *how]) == 0
         assert main(["run", "--method", "disc,random", "--protocol", "common,jsa", *how]) == 0
         assert main(["listen", str(found.runs), "--method", "ezvsl", "--resamples", "50"]) == 0
     return found
