@@ -116,22 +116,24 @@ document.addEventListener("keydown", (event) => {
   close();
 });
 
+function sampleBlock(sample, heading, maps) {
+  return el(
+    "section",
+    { class: "sample" },
+    el(heading, {}, sample.label, el("span", { class: "soft" }, ` ${sample.size} · `, el("code", {}, sample.id))),
+    el(
+      "ul",
+      { class: "tiles" },
+      tile(sample, null),
+      maps.map((map) => tile(sample, map)),
+    ),
+  );
+}
+
 function galleryPage() {
   const title = el("h1", { tabindex: "-1" }, "Gallery");
   if (!data.gallery) return [title, el("p", {}, "This page was built without the gallery.")];
   const { split, about, samples } = data.gallery;
-  const block = (sample) =>
-    el(
-      "section",
-      { class: "sample" },
-      el("h2", {}, sample.label, el("span", { class: "soft" }, ` ${sample.size} · `, el("code", {}, sample.id))),
-      el(
-        "ul",
-        { class: "tiles" },
-        tile(sample, null),
-        sample.maps.map((map) => tile(sample, map)),
-      ),
-    );
   return [
     title,
     el("p", { class: "lede" }, `${titleOf(split)}: ${about}`),
@@ -141,6 +143,20 @@ function galleryPage() {
       "Dashed: the true boxes. Beneath each map its method and cIoU in percent. Point at a picture, tap it or move to it with Tab ",
       "to enlarge it; Escape closes.",
     ),
-    samples.map(block),
+    samples.map((sample) => sampleBlock(sample, "h2", sample.maps)),
   ];
+}
+
+/** The samples with the map of one method first, then those of all others; nothing where it has none. */
+function galleryOf(name) {
+  const samples = (data.gallery?.samples ?? []).filter((sample) => sample.maps.some((map) => map.method === name));
+  if (samples.length === 0) return null;
+  const ordered = (maps) => [...maps].sort((one, other) => (other.method === name) - (one.method === name));
+  return el(
+    "section",
+    {},
+    el("h2", {}, `Gallery, ${titleOf(data.gallery.split)}`),
+    el("p", { class: "note" }, `The maps of ${name} stand first. ${data.gallery.about}`),
+    samples.map((sample) => sampleBlock(sample, "h3", ordered(sample.maps))),
+  );
 }

@@ -274,5 +274,6 @@ function methodPage() {
     ),
     entry && el("section", {}, el("h2", {}, told), el("div", { class: "plots" }, plots)),
     curves.length > 0 && el("section", {}, el("h2", {}, "Training"), el("div", { class: "plots" }, curvePlots(curves))),
+    galleryOf(name),
   ];
 }

@@ -362,6 +362,18 @@ def test_the_records_downloaded_are_the_very_ones(visit):
 
 
 @needs_chromium
+def test_a_method_page_has_the_gallery_with_its_own_maps_first(visit):
+    page, samples = visit("#/method/jsa"), DATA["gallery"]["samples"]
+    expect(page.locator(".sample")).to_have_count(12)
+    titles = page.locator(".sample").nth(3).locator(".who")
+    others = [one["title"] for one in samples[3]["maps"] if one["method"] != "jsa"]
+    (own,) = [one["title"] for one in samples[3]["maps"] if one["method"] == "jsa"]
+    expect(titles).to_have_text(["truth", own, *others])
+    page.locator(".sample").nth(3).locator(".tile").nth(1).focus()
+    expect(page.locator("#zoom strong")).to_have_text(own)
+
+
+@needs_chromium
 def test_the_gallery_enlarges_what_is_pointed_at_focused_or_tapped(visit):
     page, samples = visit("#/gallery"), DATA["gallery"]["samples"]
     expect(page.locator(".sample")).to_have_count(12)
