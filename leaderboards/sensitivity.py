@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan, nan
 
 from avbench.leaderboards.selections import ranked_selections, selections_of
 from avbench.metrics.catalogue import METRICS
@@ -22,7 +23,7 @@ class Sensitivity:
         metric: its id.
         protocols: in the records' order.
         rows: titles of methods, controls last.
-        values: by row and protocol; None where a row is not defined.
+        values: by row and protocol; None where a row is not defined, or no number.
         places: rank of each ranked row under each protocol, 1 the best, equals sharing the better one; controls and
             rows without a value under some protocol have None.
         tau: Kendall's tau-b of each protocol's values with those under ``base``, over the ranked rows; NaN where one
@@ -52,7 +53,7 @@ def sensitivity(records: Sequence[Record], metric: str = "locacc") -> Sensitivit
             :func:`avbench.leaderboards.selections.ranked_selections`.
         ValueError: for two records of one title and protocol; see :func:`avbench.leaderboards.contestants.told_apart`.
     """
-    having = [record for record in records if metric in record.metrics and not record.partial]
+    having = [record for record in records if not isnan(record.metrics.get(metric, nan)) and not record.partial]
     selections = ranked_selections(having, selections_of(having))
     protocols = tuple(dict.fromkeys(record.protocol for record in having))
     rows = tuple(dict.fromkeys(record.title for record in sorted(having, key=is_control)))

@@ -27,7 +27,7 @@ PURPOSE = (
     "method, a gallery, the papers' tables, and the records to download. It needs no server and loads nothing."
 )
 
-NONE = "none"
+NONE, DEFAULT = "none", "demo"
 
 
 def main(given: Sequence[str]) -> int:
@@ -37,9 +37,15 @@ def main(given: Sequence[str]) -> int:
     parser.add_argument("--records", type=str, default=None, metavar="DIR", help="accepted records (default: our own)")
     parser.add_argument("--runs", type=str, nargs="+", default=[], metavar="DIR", help="also your own runs folders")
     parser.add_argument(
-        "--gallery", type=str, default="demo", metavar="SPLIT", help="whose pictures are shown (default: demo), or none"
+        "--gallery",
+        type=str,
+        default=DEFAULT,
+        metavar="SPLIT",
+        help="whose pictures are shown (default: demo), or none",
     )
-    parser.add_argument("--data", type=str, default=None, metavar="ROOT", help="folder with the media of that split")
+    parser.add_argument(
+        "--data", type=str, default=None, metavar="ROOT", help="media of that split: a folder, or a set's YAML file"
+    )
     parser.add_argument("--metadata", type=str, default=None, metavar="DIR", help="folder with its annotation files")
     options = parse(parser, given)
     out = folder_path(options.out, "--out") / "index.html"
@@ -60,8 +66,11 @@ def _entries(options: Namespace) -> list[Entry]:
     from avbench.leaderboards.entry_files import read_entries
     from avbench.leaderboards.local_entries import entries_of_runs
 
-    found = read_entries(optional_path(options.records))
-    own = entries_of_runs([Path(place) for place in options.runs]) if options.runs else []
+    place = optional_path(options.records)
+    if place is not None and not place.is_dir():
+        raise UsageError(f"expected a folder of accepted records in --records, got {place}: name one that is there")
+    found = read_entries(place)
+    own = entries_of_runs([Path(runs) for runs in options.runs], note=log) if options.runs else []
     if not found and not own:
         raise UsageError("expected records to show, found none: name a folder of yours with --runs")
     return [*found, *own]
@@ -71,11 +80,14 @@ def _pictures(options: Namespace, entries: Sequence[Entry]) -> Split | None:
     """The split of the gallery with its media; None where it is left out, or no entry is of it by default."""
     if options.gallery == NONE:
         return None
-    if not any(entry.split == options.gallery for entry in entries):
-        if options.gallery == "demo":
+    shown = next((entry for entry in entries if entry.split == options.gallery), None)
+    if shown is None:
+        if options.gallery == DEFAULT:
             return None
         there = ", ".join(sorted({entry.split for entry in entries}))
         raise UsageError(f"no record is of the split {options.gallery}: choose --gallery from {there}, or none")
-    from avbench.opening import Places, open_split
+    from avbench.figures.choice import FigureChoice
+    from avbench.figures.seeing import split_with_pictures
 
-    return open_split(options.gallery, Places(optional_path(options.metadata), optional_path(options.data)), bar)
+    where = FigureChoice(data=optional_path(options.data), metadata=optional_path(options.metadata))
+    return split_with_pictures(shown.records[0], where, bar)

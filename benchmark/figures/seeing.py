@@ -114,7 +114,7 @@ def see(sample: Sample, boxes: Sequence[Box], picture: Picture) -> Seen:
     place = present(sample.image, sample)
     made = decode_pictures(place, [picture])[picture]
     pixels = made if made.dtype == np.uint8 else np.rint(255 * made.clip(0, 1)).astype(np.uint8)
-    left, top, right, bottom = _part_seen(place, picture)
+    left, top, right, bottom = part_seen(place, picture)
     width, height = right - left, bottom - top
     moved = [((a - left) / width, (b - top) / height, (c - left) / width, (d - top) / height) for a, b, c, d in boxes]
     return Seen(np.ascontiguousarray(np.moveaxis(pixels, 0, -1)), tuple(moved))
@@ -144,7 +144,7 @@ def split_with_pictures(record: Record, choice: FigureChoice, progress: Progress
     return split
 
 
-def _part_seen(place: Place, picture: Picture) -> Box:
+def part_seen(place: Place, picture: Picture) -> Box:
     """Which part of the whole picture a method sees: that of :func:`avbench.data.decoding.centre_crop`, or all."""
     if picture != "centre-crop" or isinstance(place, Packed):
         return WHOLE

@@ -11,17 +11,18 @@ from typing import Any
 
 import avbench
 from avbench.data.splits import Split, split_names, split_summary
+from avbench.leaderboards.board_moves import Moving, moving
+from avbench.leaderboards.board_pools import pools
 from avbench.leaderboards.boards import Board, Line, Listens, boards, family
 from avbench.leaderboards.entries import Entry
-from avbench.leaderboards.selections import ranked_records
 from avbench.leaderboards.sensitivity import is_control, sensitivity
 from avbench.metrics.catalogue import METRICS
 from avbench.metrics.protocols import PROTOCOLS
 from avbench.metrics.resampling import RESAMPLES
 from avbench.opening import Progress, silent
-from avbench.pages.gallery import gallery
+from avbench.pages.gallery import gallery, has_maps
 from avbench.pages.methods import page_of, plain_record
-from avbench.records import SELECTIONS, Record
+from avbench.records import SELECTIONS
 
 TITLE = "avbench leaderboard"
 
@@ -60,10 +61,10 @@ def site_data(site: Site, progress: Progress = silent) -> dict[str, Any]:
         "splits": {board.split: _split(board) for board in found},
         "methods": {name: _method(group) for name, group in _by_method(site.entries)},
         "boards": [_board(number, board) for number, board in enumerate(found)],
-        "moves": list(_moves(site.entries)),
+        "moves": [found for one in moving(pools(site.entries)) if (found := _moves(one))],
         "pages": {name: page_of(group) for name, group in _by_method(site.entries)},
         "gallery": None if site.pictures is None else gallery(site.pictures, _pictured(site)),
-        "files": {entry.name: _file(entry) for entry in site.entries if entry.badge != "local"},
+        "files": {entry.name: _file(entry) for entry in sorted(site.entries, key=_place) if entry.badge != "local"},
         "published": list(site.published),
     }
 
@@ -83,8 +84,9 @@ def _by_method(entries: Sequence[Entry]) -> Iterator[tuple[str, list[Entry]]]:
         yield name, list(group)
 
 
-def _place(entry: Entry) -> tuple[str, str, int, str]:
-    return entry.method, entry.split, SELECTIONS.index(entry.selection), entry.key
+def _place(entry: Entry) -> tuple[str, str, int, str, str, str]:
+    """Where an entry stands among others, whatever order they came in."""
+    return entry.method, entry.split, SELECTIONS.index(entry.selection), entry.key, entry.badge, str(entry.path)
 
 
 def _shown_metrics(found: Sequence[Board]) -> list[str]:
@@ -198,45 +200,38 @@ def _listens(heard: Listens) -> dict[str, Any]:
     return {"verdict": heard.verdict, "drop": heard.drop, "low": heard.low, "high": heard.high, "p": heard.p_holm}
 
 
-def _moves(entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
-    """How ranks move between protocols: of each split, badge and selection, over the plain maps."""
-    places = sorted({(entry.split, entry.badge) for entry in entries})
-    for split, badge in places:
-        records = [
-            record
-            for entry in entries
-            if (entry.split, entry.badge) == (split, badge)
-            for record in entry.records
-            if record.variant == "av"
-        ]
-        for selection in dict.fromkeys(record.selection for record in records if record.selection != "none"):
-            yield from _moves_of(split, badge, ranked_records(records, (selection,)))
+def _moves(one: Moving) -> dict[str, Any] | None:
+    """How ranks move between protocols; None where fewer than two methods or protocols are there."""
+    found = sensitivity(one.records)
+    if found is None:
+        return None
+    controls = {record.title for record in one.records if is_control(record)}
+    rows = zip(found.rows, found.values, found.places, strict=True)
+    return {
+        "split": one.split,
+        "selection": " and ".join(one.selections),
+        "badge": one.badge,
+        "metric": found.metric,
+        "protocols": list(found.protocols),
+        "rows": [
+            {"title": title, "control": title in controls, "values": [*map(_number, values)], "places": list(places)}
+            for title, values, places in rows
+        ],
+        "tau": [_number(tau) for tau in found.tau],
+    }
 
 
-def _moves_of(split: str, badge: str, records: Sequence[Record]) -> Iterator[dict[str, Any]]:
-    found = sensitivity(records)
-    controls = {record.title for record in records if is_control(record)}
-    if found is not None:
-        yield {
-            "split": split,
-            "selection": " and ".join(found.selections),
-            "badge": badge,
-            "metric": found.metric,
-            "protocols": list(found.protocols),
-            "rows": [
-                {"title": title, "control": title in controls, "values": list(values), "places": list(places)}
-                for title, values, places in zip(found.rows, found.values, found.places, strict=True)
-            ],
-            "tau": [None if tau != tau else round(tau, 4) for tau in found.tau],
-        }
+def _number(value: float | None) -> float | None:
+    """None for NaN, which JSON has not."""
+    return None if value is None or value != value else round(value, 6)
 
 
 def _pictured(site: Site) -> list[Entry]:
-    """A column for each method on the gallery's split: of the first selection that it has; controls last."""
+    """A column for each method that keeps maps: of the first selection that it has; controls last."""
     chosen: dict[str, Entry] = {}
-    there = [entry for entry in site.entries if site.pictures and entry.split == site.pictures.name]
-    for entry in sorted(there, key=lambda one: (one.control, one.method, SELECTIONS.index(one.selection), one.key)):
-        chosen.setdefault(entry.method, entry)
+    for entry in sorted(site.entries, key=lambda one: (one.control, *_place(one))):
+        if site.pictures and has_maps(entry, site.pictures):
+            chosen.setdefault(entry.method, entry)
     return list(chosen.values())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,56 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from avbench.data.batches import present
 from avbench.data.decoding import decode_image
 from avbench.data.splits import Sample, Split
+from avbench.figures.seeing import part_seen
 from avbench.leaderboards.entries import Entry
 from avbench.leaderboards.measures import column_of
 from avbench.metrics.maps import minmax_guarded, upsample
 from avbench.metrics.sizes import BUCKETS, size_bucket
 from avbench.pages.methods import plain_record
 from avbench.pictures import overlay
+from avbench.types import CANVAS, Box, Picture
 
 SIDE, QUALITY = 168, 68
 """Pixels of a picture's side, and its JPEG quality: three quarters of what methods see, about 5 kB."""
 
+ABOUT = (
+    "samples spread evenly over the list, nobody's pick. Colours: each map from its own least value to its largest; "
+    "cIoU under the first protocol of its entry, common where it has that."
+)
+CROPPED = "Where a method sees the middle of a picture alone, its map lies there, and the rest is as it was: {}."
+
 Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """An entry with the sizes of its samples' objects and its cIoU on them, where it has one."""
+
+    entry: Entry
+    picture: Picture
+    sizes: dict[str, str]
+    values: dict[str, float]
+
+    @classmethod
+    def of(cls, entry: Entry) -> _Column:
+        record = plain_record(entry)
+        samples = entry.contestant(record).samples
+        names, buckets = list(samples["id"]), size_bucket(column_of(samples, "area")).tolist()
+        values = column_of(samples, "ciou").tolist() if "ciou" in samples else []
+        return cls(
+            entry,
+            (record.provenance.get("config") or {}).get("picture", "squash"),
+            {name: list(BUCKETS)[bucket] for name, bucket in zip(names, buckets, strict=True)},
+            {name: round(value, 4) for name, value in zip(names, values, strict=False) if value == value},
+        )
+
+
+def has_maps(entry: Entry, split: Split) -> bool:
+    """Whether an entry keeps maps of the samples of ``split``: of this very list, not of another of its name."""
+    return bool(entry.maps) and plain_record(entry).provenance["split"]["sha256"] == split.sha256
 
 
 def gallery(split: Split, entries: Sequence[Entry]) -> dict[str, Any] | None:
@@ -34,61 +72,55 @@ def gallery(split: Split, entries: Sequence[Entry]) -> dict[str, Any] | None:
         split: With its media.
         entries: A column each, in this order; those of another list, or without maps, are left out.
     """
-    shown = [entry for entry in entries if entry.maps and entry.split == split.name]
-    kept = {name for entry in shown for name in entry.maps}
+    shown = [_Column.of(entry) for entry in entries if has_maps(entry, split)]
+    kept = {name for column in shown for name in column.entry.maps}
     samples = [sample for sample in split.samples if sample.id in kept and sample.image is not None]
     if not samples:
         return None
-    values = [_values(entry) for entry in shown]
+    cropped = ", ".join(column.entry.method for column in shown if column.picture == "centre-crop")
     return {
         "split": split.name,
-        "about": (
-            "samples spread evenly over the list, nobody's pick. Colours: each map from its own least value to its "
-            "largest; cIoU under the first protocol of its entry, common where it has that."
-        ),
-        "samples": [_sample(sample, shown, values) for sample in samples],
+        "about": f"{ABOUT} {CROPPED.format(cropped)}" if cropped else ABOUT,
+        "samples": [_sample(sample, shown) for sample in samples],
     }
 
 
-def _sample(sample: Sample, entries: Sequence[Entry], values: Sequence[dict[str, float]]) -> dict[str, Any]:
-    if sample.image is None:
-        raise ValueError(f"{sample.id} has no image to draw")
-    pixels: Pixels = np.moveaxis(np.asarray(decode_image(sample.image)), 0, -1)
+def _sample(sample: Sample, columns: Sequence[_Column]) -> dict[str, Any]:
+    place = present(sample.image, sample)
+    pixels: Pixels = np.moveaxis(np.asarray(decode_image(place)), 0, -1)
+    having = [column for column in columns if sample.id in column.entry.maps]
     maps = [
         {
-            "title": entry.method,
-            "method": entry.method,
-            "uri": _jpeg(_heated(pixels, entry.maps[sample.id])),
-            "ciou": round(known[sample.id], 4),
+            "title": column.entry.method,
+            "method": column.entry.method,
+            "uri": _jpeg(_heated(pixels, column.entry.maps[sample.id], part_seen(place, column.picture))),
+            "ciou": column.values.get(sample.id),
         }
-        for entry, known in zip(entries, values, strict=True)
-        if sample.id in entry.maps and sample.id in known
+        for column in having
     ]
     return {
         "id": sample.id,
         "label": sample.label or "",
-        "size": _size(entries[0], sample.id),
+        "size": having[0].sizes[sample.id],
         "image": _jpeg(pixels),
         "boxes": [[round(end, 5) for end in box] for box in sample.boxes],
         "maps": maps,
     }
 
 
-def _values(entry: Entry) -> dict[str, float]:
-    samples = entry.contestant(plain_record(entry)).samples
-    return dict(zip(samples["id"], column_of(samples, "ciou").tolist(), strict=True))
-
-
-def _size(entry: Entry, sample: str) -> str:
-    samples = entry.contestant(plain_record(entry)).samples
-    area = column_of(samples[samples["id"] == sample], "area")
-    return list(BUCKETS)[int(size_bucket(area)[0])]
-
-
-def _heated(pixels: Pixels, native: NDArray[np.float32]) -> Pixels:
-    wide = upsample(torch.from_numpy(np.array(native))[None], "bicubic", align_corners=False, keep_constant=True)
-    heat = minmax_guarded(wide)[0].clamp(0, 1).numpy()
-    shown: Pixels = (255 * overlay(pixels, heat)).round().astype(np.uint8)
+def _heated(pixels: Pixels, native: NDArray[np.float32], seen: Box) -> Pixels:
+    """The picture under a map's colours, in the part of it that the method saw."""
+    left, top, right, bottom = (round(CANVAS * end) for end in seen)
+    wide = upsample(
+        torch.from_numpy(np.array(native))[None],
+        "bicubic",
+        align_corners=False,
+        size=(bottom - top, right - left),
+        keep_constant=True,
+    )
+    heat = minmax_guarded(wide)[0].nan_to_num(nan=0).clamp(0, 1).numpy()
+    shown = pixels.copy()
+    shown[top:bottom, left:right] = (255 * overlay(pixels[top:bottom, left:right], heat)).round().astype(np.uint8)
     return shown
 
 

@@ -110,7 +110,7 @@ def _shares(parts: Iterable[tuple[str, NDArray[np.bool_]]], reached: Tensor) -> 
 
 def _listening(entry: Entry) -> dict[str, dict[str, float]] | None:
     heard = entry.listening
-    if heard is None:
+    if heard is None or heard.partial:
         return None
     return {
         "rates": {kind: _round(rate.value) for kind, rate in heard.success.items()},
@@ -132,14 +132,16 @@ def _curves(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 def _lines(label: str, split: str, rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for metric in ("locacc", "auc"):
-        if all(metric in row for row in rows):
+        values = {row["epoch"]: row.get(metric) for row in rows}
+        known = {epoch: _round(value) for epoch, value in values.items() if value is not None and value == value}
+        if known:
             yield {
                 "label": label,
                 "split": split,
                 "purpose": PURPOSES.get(rows[0]["purpose"], rows[0]["purpose"]),
                 "metric": METRICS[metric].id,
-                "epochs": [row["epoch"] for row in rows],
-                "values": [_round(row[metric]) for row in rows],
+                "epochs": list(known),
+                "values": list(known.values()),
             }
 
 
