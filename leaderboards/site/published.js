@@ -21,6 +21,9 @@ const TABLE_PARTS = new Set([
   "BR",
   "P",
   "CODE",
+  "OL",
+  "UL",
+  "LI",
 ]);
 const TABLE_ATTRIBUTES = ["colspan", "rowspan", "scope", "class"];
 
