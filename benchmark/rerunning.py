@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from avbench.bundles import HASH, Result
+from avbench.bundles import HASH, Result, without_paths
 from avbench.checkpoints import MODEL, sha256_of
 from avbench.data.splits import split_summary
 from avbench.errors import AvbenchError, UsageError
@@ -35,6 +35,10 @@ DETECTION = ("ap", "max_f1")
 
 PER_SAMPLE = ("ciou", "iou", "piap")
 """The value of a sample that is compared: the first of these that a record has."""
+
+
+TOLD_BY_WEIGHTS = ("selected", "training")
+"""What a checkpoint says of itself, in the bytes that its hash is of."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ def rerun(entry: Result, found: Verified, bench: Bench, progress: Progress) -> A
 
     Raises:
         UsageError: if media or annotation files are not at hand.
+        AvbenchError: if it says otherwise than its own weights how it came about.
     """
     own, prior = found.stored[entry.key], found.prior(entry.key)
     theirs = found.records[entry.key]
@@ -116,7 +121,26 @@ def rerun(entry: Result, found: Verified, bench: Bench, progress: Progress) -> A
     ours = {row_of(record): record for record in records if record.method == entry.method}
     if any(record.provenance["checkpoint"]["sha256"] != own.inputs["checkpoint"] for record in ours.values()):
         return Again(problem=f"{entry.title} was run again with other weights than those submitted")
+    changed = sorted({name for record in theirs for name in _retold(record, ours[row_of(record)])})
+    if changed:
+        raise AvbenchError(
+            f"{entry.title} says of itself what its weights and its method do not: {listed(changed)}; submit it again"
+        )
     return _compared(entry.title, [(record, ours[row_of(record)]) for record in theirs])
+
+
+def _retold(theirs: Record, ours: Record) -> Iterator[str]:
+    """What two records say otherwise of how they came about, which no number shows."""
+    if theirs.selection != ours.selection:
+        yield f"the selection is {theirs.selection}, and {ours.selection} by the weights"
+    one, other = (record.provenance for record in (theirs, ours))
+    for name in TOLD_BY_WEIGHTS:
+        if without_paths((one["checkpoint"] or {}).get(name)) != without_paths((other["checkpoint"] or {}).get(name)):
+            yield f"{name} of the checkpoint"
+    if without_paths(one["config"]) != without_paths(other["config"]):
+        yield "config"
+    if one["method"]["info"].get("control") != other["method"]["info"].get("control"):
+        yield "whether it is a control"
 
 
 def _told(stored: Stored) -> Any:

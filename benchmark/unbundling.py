@@ -148,6 +148,7 @@ def _reason(info: ZipInfo) -> str | None:
         (kind not in {0, stat.S_IFREG}, "is a link, a folder or another special file"),
         (info.flag_bits & ENCRYPTED, "is encrypted"),
         (info.compress_type not in {ZIP_STORED, ZIP_DEFLATED}, "is compressed in an unusual way"),
+        (info.filename != name, "has another name in its extra fields"),
         (name != MANIFEST and not LAYOUT.fullmatch(name), "has no place in a bundle"),
     )
     return next((reason for holds, reason in reasons if holds), None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from avbench.errors import AvbenchError, UsageError, printable
 from avbench.leaderboards.entries import Entry
+from avbench.leaderboards.entry_claims import claim_problems
 from avbench.leaderboards.entry_files import read_entry
 from avbench.metrics.catalogue import METRICS
 from avbench.metrics.protocols import Protocol, get_protocol
@@ -55,7 +56,7 @@ def problems(folder: Path) -> list[str]:
         found += _of_one(entry)
     known = {*paths, *(path.with_suffix(".parquet") for path in paths)}
     strays = [f"{path} belongs to no entry: move it elsewhere" for path in files if path not in known]
-    whole = [*found, *_same_predictions(entries), *_same_numbers(entries), *strays]
+    whole = [*found, *_truths(entries), *_same_predictions(entries), *_same_numbers(entries), *strays]
     return [printable(sentence) for sentence in whole]
 
 
@@ -64,8 +65,7 @@ def _of_one(entry: Entry) -> Iterator[str]:
     place = f"{entry.split}/{entry.name}.json"
     if f"{path.parent.name}/{path.name}" != place:
         yield f"{path} holds what belongs in {place}: give it that name"
-    if entry.badge == "verified" and entry.rerun is None:
-        yield f"{path} is verified without a re-run: run it again, or accept it as submitted"
+    yield from claim_problems(entry)
     yield from _absolute(read_json(path), path, "")
     for record in entry.records:
         where = f"{record.variant}/{record.protocol} in {path}"
@@ -73,7 +73,9 @@ def _of_one(entry: Entry) -> Iterator[str]:
             count = f"{record.n_scored} of {record.n_expected} samples"
             yield f"the record {where} is partial ({count}): leave it out, or predict all samples"
         yield from _intervals(record, where)
+        yield from _fractions(record, where)
         yield from _numbers(entry, record, where)
+    yield from _beside(entry)
 
 
 def _absolute(value: Any, path: Path, place: str) -> Iterator[str]:
@@ -98,6 +100,39 @@ def _intervals(record: Record, where: str) -> Iterator[str]:
                 f"the interval of {name} of the record {where} is {low:.6g} to {high:.6g}, which does not hold its "
                 f"value {value:.6g}: score again"
             )
+
+
+def _fractions(record: Record, where: str) -> Iterator[str]:
+    """Metrics that nobody has, in another version than ours, or beyond their range."""
+    versions = record.provenance["metrics"]
+    for name, value in record.metrics.items():
+        if name not in METRICS:
+            yield f"the record {where} tells {name}, which is no metric: leave it out"
+        elif versions.get(name) != METRICS[name].version:
+            yield (
+                f"the record {where} is of version {versions.get(name)} of the metric {name}, which is at "
+                f"{METRICS[name].version} in this avbench: score again with this one, or upgrade it"
+            )
+        elif not math.isnan(value) and not -TOLERANCE <= value <= 1 + TOLERANCE:
+            yield f"the record {where} tells {name} {value:.6g}, which is no fraction: score again"
+
+
+def _beside(entry: Entry) -> Iterator[str]:
+    """Columns of the per-sample values, and maps, that belong to no record and no sample."""
+    from avbench.leaderboards.entry_samples import columns_of, read_samples, samples_of
+
+    try:
+        table = read_samples(entry.path.with_suffix(".parquet"))
+        for record in entry.records:
+            samples_of(table, record)
+    except AvbenchError:  # told of the records
+        return
+    strays = [str(name) for name in table if name not in columns_of(entry.records)]
+    if strays:
+        yield f"the per-sample values of {entry.path} have columns of no record, {', '.join(strays)}: leave them out"
+    unknown = sorted({*entry.maps} - {*table.get("id", ())})
+    if unknown:
+        yield f"{entry.path} has maps of samples that it does not have, {', '.join(unknown)}: leave them out"
 
 
 def _numbers(entry: Entry, record: Record, where: str) -> Iterator[str]:
@@ -135,10 +170,14 @@ def _counts(record: Record, table: pd.DataFrame, where: str) -> Iterator[str]:
 def _metrics(record: Record, protocol: Protocol, table: pd.DataFrame, where: str) -> Iterator[str]:
     given = _recomputed(record, protocol, table)
     versions = record.provenance["metrics"]
-    for name in RECOMPUTED:
-        if name not in record.metrics or versions.get(name) != METRICS[name].version:
-            continue
+    for name in dict.fromkeys([*RECOMPUTED, *given]):
         value = given.get(name)
+        if name not in record.metrics:
+            if name in RECOMPUTED and value is not None:
+                yield f"the record {where} lacks {name}, which its per-sample values give as {value:.9g}: score again"
+            continue
+        if versions.get(name) != METRICS[name].version:
+            continue
         if value is None:
             yield f"the per-sample values of the record {where} do not give its {name}: restore them"
         elif not _close(record.metrics[name], value):
@@ -171,6 +210,25 @@ def _recomputed(record: Record, protocol: Protocol, table: pd.DataFrame) -> dict
 
 def _close(one: float, other: float) -> bool:
     return abs(one - other) <= TOLERANCE or (math.isnan(one) and math.isnan(other))
+
+
+def _truths(entries: Sequence[Entry]) -> Iterator[str]:
+    """Entries of one list whose truths are the same by hash alone, or by their values alone."""
+    from avbench.leaderboards.contestants import TRUTH
+
+    first: dict[tuple[str, str], tuple[Entry, pd.DataFrame]] = {}
+    for entry in entries:
+        known = entry.records[0].provenance
+        try:
+            truth = entry.contestant(entry.records[0]).samples[["id", *TRUTH]]
+        except AvbenchError:  # told of the records
+            continue
+        other, same = first.setdefault((entry.split, known["split"].get("sha256", "")), (entry, truth))
+        if truth.equals(same) is not (other.records[0].provenance["truth"] == known["truth"]):
+            yield (
+                f"{_named(entry)} and {_named(other)} are of one list, and the hashes of their truths do not say what "
+                "the values do, which of them are equal: restore both"
+            )
 
 
 def _same_predictions(entries: Sequence[Entry]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,11 @@ def samples_of(table: pd.DataFrame, record: Record) -> pd.DataFrame:
             f"{record.protocol}: restore the file"
         )
     return pd.DataFrame({**{name: table[name] for name in COLUMNS}, **named}, copy=False)
+
+
+def columns_of(records: Sequence[Record]) -> set[str]:
+    """All columns that the table of an entry with these records may have."""
+    return {*COLUMNS, *(_column(record, name) for record in records for name in VALUES)}
 
 
 def table_bytes(entry: Entry) -> bytes:

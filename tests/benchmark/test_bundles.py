@@ -76,6 +76,18 @@ def test_links_and_other_special_members(tmp_path, kind):
     refused(bundle, sentence)
 
 
+def test_names_that_extra_fields_put_in_the_place_of_others():
+    """As Python from 3.12 on reads the Unicode path among a member's extra fields."""
+    info = ZipInfo(TRUTH)
+    info.filename = "../../up.parquet"
+    sentence = (
+        f"a member of b.zip cannot be taken, since '{TRUTH}' has another name in its extra fields: make it again with "
+        "avbench submit"
+    )
+    with pytest.raises(AvbenchError, match=f"^{re.escape(sentence)}$"):
+        unbundling._members([info], "b.zip")
+
+
 def test_names_that_are_there_twice(tmp_path):
     with warnings.catch_warnings(), ZipFile(tmp_path / "b.zip", "w") as archive:
         warnings.simplefilter("ignore")

@@ -11,6 +11,7 @@ import pytest
 from avbench.commands.verifying import main as verify
 from avbench.errors import AvbenchError, UsageError
 from avbench.leaderboards.entry_files import read_entries
+from avbench.records import seal_of
 
 pytestmark = pytest.mark.usefixtures("no_remains")
 
@@ -91,6 +92,44 @@ def test_weights_that_nothing_was_predicted_with(small, bundle_of_all, tmp_path)
         verify([str(bundle_of_all), "--rerun", "--checkpoint", f"ezvsl={other}"])
     with pytest.raises(UsageError, match=r"^--checkpoint is for running again: add --rerun, or leave it out$"):
         verify([str(bundle_of_all), "--checkpoint", f"ezvsl={other}"])
+
+
+def test_a_selection_that_the_weights_do_not_tell(small, bundle_of_all, tmp_path, rewritten):
+    """All that says how the checkpoint was chosen is changed alike, and every seal and hash fits."""
+
+    def lie(checkpoint):
+        for told in (checkpoint, checkpoint["training"]):
+            told["selected"] = {"rule": "validation", "split": "else", "sha256": "0" * 64}
+
+    def change(found):
+        for name in [one for one in found if re.search(r"ezvsl-\w+/about|records/.*ezvsl\.av\..*json", one)]:
+            content = json.loads(found[name])
+            if name.startswith("records/"):
+                lie(content["provenance"]["checkpoint"])
+                content["selection"] = "validation"
+                content["seal"] = seal_of(content)
+            else:
+                lie(content["resolved"]["checkpoint"])
+            found[name] = json.dumps(content).encode()
+        for name in [one for one in found if one.startswith("trainings/") and one.endswith("config.json")]:
+            content = json.loads(found[name])
+            content["meta"]["selected"] = {"rule": "validation", "split": "else", "sha256": "0" * 64}
+            found[name] = json.dumps(content).encode()
+        manifest = json.loads(found["manifest.json"])
+        for entry in manifest["entries"]:
+            entry["selection"] = "validation" if entry["method"] == "ezvsl" else entry["selection"]
+        found["manifest.json"] = json.dumps(manifest).encode()
+
+    lying = rewritten(bundle_of_all, tmp_path / "lying.zip", change)
+    assert verify([str(lying)]) == 0, "nothing in the bundle itself gives the lie away"
+    sentence = (
+        "ezvsl on small says of itself what its weights and its method do not: selected of the checkpoint; the "
+        "selection is validation, and last by the weights; training of the checkpoint; submit it again"
+    )
+    folder = tmp_path / "records"
+    with pytest.raises(AvbenchError, match=f"^{re.escape(sentence)}$"):
+        verify([str(lying), "--rerun", "--checkpoint", f"ezvsl={small.training}", "--accept", str(folder)])
+    assert not folder.exists()
 
 
 def test_methods_without_their_weights_or_not_of_ours_stay_submitted(small, capsys, bundle_of_all, monkeypatch):

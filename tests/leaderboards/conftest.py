@@ -8,9 +8,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from avbench.leaderboards.entries import Accepted, Largest, Rerun
+from avbench.leaderboards.entry_files import write_entry
+from avbench.leaderboards.local_entries import collect
 from avbench.metrics.protocols import get_protocol
 from avbench.records import Record, write_record
 
+ACCEPTED = Accepted(date="2026-02-03", by="Ada", note="", url="")
+RERUN = Rerun(avbench="0.1.0", git="", torch="2.11.0", largest=Largest(metrics=0.0, ciou=0.0))
 TRUTH = {
     "id": ["a", "b", "c", "d"],
     "label": ["dog", "cat", "dog", "cat"],
@@ -113,3 +118,21 @@ def make_runs(tmp_path):
         return Made(tmp_path / name, **fields).write(protocols)
 
     return make
+
+
+@pytest.fixture
+def accept(make_runs, tmp_path):
+    """Accepts :class:`Made` with the fields given, into one folder."""
+
+    def make(name="runs", *, badge="submitted", into=tmp_path / "accepted", **fields) -> Path:
+        runs = make_runs(name, **fields)
+        method, split = fields.get("method", "toy"), fields.get("split", "four")
+        entry = collect(runs, split=split, method=method)
+        return write_entry(entry, into, badge=badge, accepted=ACCEPTED, rerun=RERUN if badge == "verified" else None)
+
+    return make
+
+
+@pytest.fixture
+def path(accept) -> Path:
+    return accept()

@@ -1,67 +1,25 @@
 """A folder of accepted entries: every way to be wrong, each in its sentence; and branches that merge."""
 
-import hashlib
+import importlib.util
 import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from avbench.errors import UsageError
-from avbench.leaderboards.entries import Accepted, Largest, Rerun
 from avbench.leaderboards.entry_checks import problems
-from avbench.leaderboards.entry_files import read_entry, write_entry
-from avbench.leaderboards.entry_form import merged
-from avbench.leaderboards.local_entries import collect
-from avbench.records import seal_of
+from avbench.leaderboards.entry_files import read_entry
 
-ACCEPTED = Accepted(date="2026-02-03", by="Ada", note="", url="")
-RERUN = Rerun(avbench="0.1.0", git="", torch="2.11.0", largest=Largest(metrics=0.0, ciou=0.0))
+SPEC = importlib.util.spec_from_file_location("edited_entries", Path(__file__).with_name("edited_entries.py"))
+edited_entries = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(edited_entries)
+edited, found, with_values = edited_entries.edited, edited_entries.found, edited_entries.with_values
+
+
 NAME = "toy-last-0123456789ab"
-
-
-@pytest.fixture
-def accept(make_runs, tmp_path):
-    """Accepts :class:`Made` with the fields given, into one folder."""
-
-    def make(name="runs", *, badge="submitted", into=tmp_path / "accepted", **fields) -> Path:
-        runs = make_runs(name, **fields)
-        method, split = fields.get("method", "toy"), fields.get("split", "four")
-        entry = collect(runs, split=split, method=method)
-        return write_entry(entry, into, badge=badge, accepted=ACCEPTED, rerun=RERUN if badge == "verified" else None)
-
-    return make
-
-
-@pytest.fixture
-def path(accept) -> Path:
-    return accept()
-
-
-def found(path: Path) -> list[str]:
-    return problems(path.parents[1])
-
-
-def edited(path: Path, edit) -> None:
-    """Change a file, its records resealed, as somebody would who knows how."""
-    content = json.loads(path.read_text())
-    records = [merged(content["shared"], rest) for rest in content["records"]]
-    edit(content, records)
-    content["shared"] = {}
-    content["records"] = [{**record, "seal": seal_of(record)} for record in records]
-    path.write_text(json.dumps(content))
-
-
-def with_values(path: Path, edit) -> None:
-    """Change the per-sample values, and their hash with them."""
-    place = path.with_suffix(".parquet")
-    edit(pd.read_parquet(place)).to_parquet(place, index=False)
-    content = json.loads(path.read_text())
-    content["samples_sha256"] = hashlib.sha256(place.read_bytes()).hexdigest()
-    path.write_text(json.dumps(content))
 
 
 def test_nothing_is_wrong(accept):
