@@ -197,14 +197,19 @@ def _split(found: Verified, name: str, same: Sequence[Stored], places: Places, p
 
 
 def _score(found: Verified, stored: Stored, truth: Truth, ceiling: Ceiling) -> None:
-    title = f"{stored.title} on {stored.split}"
-    said = f"{len(truth)} maps, ids in order, finite, within their score range"
     theirs = found.records.get(stored.key, [])
+    title = f"{stored.title} on {stored.split}{_selection(stored, theirs)}"
+    said = f"{len(truth)} maps, ids in order, finite, within their score range"
     if found.report.add("maps", title, said, part_problems(stored, truth)):
         said = f"{len(theirs)} records and {len(theirs) * len(truth)} per-sample rows, the same when measured again"
         found.report.add("scores", title, said, _score_problems(found, stored, theirs, truth))
     broken = [problem for record in theirs for problem in invariant_problems(record, ceiling, truth)]
     found.report.add("invariants", title, f"hold for {len(theirs)} records", broken)
+
+
+def _selection(stored: Stored, records: Sequence[Record]) -> str:
+    """Tells checkpoints of one method apart."""
+    return f", selection {records[0].selection}" if records and not stored.control else ""
 
 
 def _score_problems(found: Verified, stored: Stored, theirs: Sequence[Record], truth: Truth) -> list[str]:

@@ -82,3 +82,35 @@ def listed(differences: Sequence[str]) -> str:
     """The first of several differences, and how many more there are."""
     more = len(differences) - SHOWN
     return "; ".join(differences[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def summary(checks: Sequence[Check]) -> list[str]:
+    """A line for each kind of check, then those that failed, with the first of their sentences."""
+    kinds: dict[str, list[Check]] = {}
+    for check in checks:
+        kinds.setdefault(check.name, []).append(check)
+    failed = [check for check in checks if not check.passed]
+    return [*map(_kind, kinds.values()), *(line for check in failed for line in detail(check, SHOWN))]
+
+
+def detail(check: Check, most: int | None = None) -> list[str]:
+    """A check and its sentences, or the first ``most`` of them and how many more there are."""
+    word = "ok" if check.passed else "FAILED"
+    said = check.said if check.passed else counted(len(check.problems), "problem")
+    more = 0 if most is None else len(check.problems) - most
+    return [
+        f"{word:<6}  {check.name:<11}  {check.of}: {said}",
+        *(f"        {problem}" for problem in check.problems[:most]),
+        *([f"        and {more} more: --detail shows all"] if more > 0 else []),
+    ]
+
+
+def counted(count: int, of: str) -> str:
+    """A number of things, in words that fit it."""
+    return f"{count} {of}" if count == 1 else f"{count} {of}s"
+
+
+def _kind(checks: Sequence[Check]) -> str:
+    passed = sum(check.passed for check in checks)
+    word = "ok" if passed == len(checks) else "FAILED"
+    return f"{word:<6}  {checks[0].name:<11}  {passed} of {counted(len(checks), 'check')} passed"

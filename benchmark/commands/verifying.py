@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   avbench verify bundle.zip                                  everything but the predictions themselves
+  avbench verify bundle.zip --detail                         a line for each check, and all that failed
   avbench verify bundle.zip --metadata DIR                   splits whose official files are in DIR
   avbench verify bundle.zip --rerun --checkpoint mine=WEIGHTS --data ROOT
   avbench verify bundle.zip --rerun --accept leaderboards/records
@@ -50,6 +51,8 @@ def main(given: Sequence[str]) -> int:
     options = parse(_parser(), given)
     check_least("--limit", options.limit, 1)
     check_device(options.device)
+    if options.detail and options.json:
+        raise UsageError("--json has every check already: leave --detail out")
     if options.checkpoint and not options.rerun:
         raise UsageError("--checkpoint is for running again: add --rerun, or leave it out")
     accept_into = None if options.accept is None else folder_path(options.accept, "--accept")
@@ -57,7 +60,7 @@ def main(given: Sequence[str]) -> int:
     with opened(Path(options.bundle), limit=options.limit) as bundle:
         from avbench.verification import verify
 
-        found = verify(bundle, places, bar, (lambda check: None) if options.json else _print)
+        found = verify(bundle, places, bar, _print if options.detail else (lambda check: None))
         agains = _rerun(found, places, options) if options.rerun and found.report.passed else {}
         taken = _accept(found, agains, accept_into) if accept_into and found.report.passed else []
         _show(found, agains, taken, options)
@@ -89,6 +92,7 @@ def _parser() -> ArgumentParser:
     again.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1")
     output = parser.add_argument_group("output")
     output.add_argument("--accept", type=str, default=None, metavar="DIR", help="write its entries there if all passed")
+    output.add_argument("--detail", action="store_true", help="a line for each check instead of one for each kind")
     output.add_argument("--json", action="store_true", help="print one JSON object on stdout and nothing else there")
     return parser
 
@@ -120,19 +124,20 @@ def _accept(found: Verified, agains: Mapping[str, Again], folder: Path) -> list[
 
 
 def _print(check: Check) -> None:
-    word = "ok" if check.passed else "FAILED"
-    print(
-        f"{word:<6}  {check.name:<11}  {check.of}: {check.said if check.passed else f'{len(check.problems)} problems'}"
-    )
-    for problem in check.problems:
-        print(f"        {problem}")
+    from avbench.verification_reports import detail
+
+    print(*detail(check), sep="\n")
 
 
 def _show(found: Verified, agains: Mapping[str, Again], taken: Sequence[Taken], options: Namespace) -> None:
+    from avbench.verification_reports import summary
+
     if options.json:
         json.dump(_content(found, agains, taken), sys.stdout, indent=1, allow_nan=False)
         print()
         return
+    if not options.detail:
+        print(*summary(found.report.checks), sep="\n")
     for entry in found.opened.manifest.entries:
         again = agains.get(entry.key)
         if again and not again.problem:

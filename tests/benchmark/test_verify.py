@@ -66,7 +66,7 @@ def with_part(found: dict[str, bytes], change) -> None:
 
 
 def test_what_was_submitted_passes(small, capsys, bundle_of_all):
-    assert verify([str(bundle_of_all)]) == 0
+    assert verify([str(bundle_of_all), "--detail"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("ok ") for line in lines[:-1])
     assert lines[-1] == "all.zip: all 28 checks passed"
@@ -75,6 +75,8 @@ def test_what_was_submitted_passes(small, capsys, bundle_of_all):
     assert ["listening", "small: 1 answers, the same when measured again"] in said
     assert ["trainings", "all: 1 trainings, of the checkpoints that predicted"] in said
     assert ["invariants", "disc on small: hold for 2 records"] in said
+    (selection,) = {line.rsplit(" ", 1)[1] for line in lines if " entry " in line and "ezvsl" in line}
+    assert any(kind == "maps" and said.startswith(f"ezvsl on small, selection {selection}: ") for kind, said in said)
 
 
 def test_a_changed_map_shows_in_records_and_samples(small, capsys, tmp_path, bundle_of_disc, rewritten):
