@@ -9,11 +9,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from avbench.data.splits import split_names, split_summary
 from avbench.leaderboards.entries import Entry
 from avbench.leaderboards.sensitivity import is_control
 from avbench.records import Record
-from avbench.registry import describe, find_method, method_names
 from avbench.store import hash_json
 
 if TYPE_CHECKING:
@@ -28,6 +26,8 @@ BUILT_IN = "built-in"
 
 def claim_problems(entry: Entry) -> Iterator[str]:
     """What an entry says of itself and cannot be, one sentence each."""
+    from avbench.data.splits import split_names
+
     yield from _badge(entry)
     if entry.split in split_names():
         for record in entry.records:
@@ -59,6 +59,8 @@ def _badge(entry: Entry) -> Iterator[str]:
 
 def _record(record: Record, where: str) -> Iterator[str]:
     """What its key is made of against what it says, and its list against ours."""
+    from avbench.data.splits import split_summary
+
     known, inputs = record.provenance, record.provenance["inputs"]
     checkpoint = known["checkpoint"] or {}
     for holds, wrong in (
@@ -82,6 +84,8 @@ def _record(record: Record, where: str) -> Iterator[str]:
 
 
 def _method(entry: Entry) -> Iterator[str]:
+    from avbench.registry import describe, find_method, method_names
+
     record = entry.records[0]
     built_in = record.provenance["method"].get("origin") == BUILT_IN
     ours = entry.method in method_names() and find_method(entry.method).origin == BUILT_IN

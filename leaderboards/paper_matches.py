@@ -109,6 +109,7 @@ def fits(want: Wanted, record: Record) -> bool:
         and record.audio == "true"
         and not record.partial
         and value == value  # a number
+        and _as_here(want, record)
         and record.selection in want.selections
         and _chosen_here(record)
         and _same_training(want, record)
@@ -131,10 +132,26 @@ def notes_of(want: Wanted, record: Record) -> tuple[str, ...]:
     return (*found, *_changes(want, training.get("recipe")))
 
 
+def _as_here(want: Wanted, record: Record) -> bool:
+    """Whether a result is of the package's method, list, and versions of the protocol and the metric."""
+    from avbench.data.splits import split_summary
+    from avbench.metrics.catalogue import METRICS
+    from avbench.metrics.protocols import get_protocol
+
+    known, ours = record.provenance, split_summary(want.split)
+    return (
+        known["method"].get("origin") == "built-in"
+        and (not ours.sha256 or known["split"].get("sha256") == ours.sha256)
+        and known["protocol"].get("version") == get_protocol(want.protocol).version
+        and known["metrics"].get(want.metric) == METRICS[want.metric].version
+    )
+
+
 def _chosen_here(record: Record) -> bool:
-    """Whether the best on a test set is the best on the record's own."""
-    checkpoint = record.provenance.get("checkpoint") or {}
-    return record.selection != "oracle" or (checkpoint.get("selected") or {}).get("split") == record.split
+    """Whether the best on a test set is the best on the record's own: by name, and by hash where one is told."""
+    chosen = (record.provenance.get("checkpoint") or {}).get("selected") or {}
+    own = record.provenance["split"].get("sha256")
+    return record.selection != "oracle" or (chosen.get("split") == record.split and chosen.get("sha256", own) == own)
 
 
 def _ended(run: Run) -> str:
@@ -156,9 +173,17 @@ def _same_training(want: Wanted, record: Record) -> bool:
     return (
         not want.released
         and split["name"] == want.train
+        and _is_our_list(want.train, split)
         and _has(record, {**published_settings(want.method, want.recipe), **want.settings})
         and _same_search(want, training.get("neighbours", {}))
     )
+
+
+def _is_our_list(name: str, told: Mapping[str, Any]) -> bool:
+    """Whether a list of this name is the package's; where one of both has no hash its name is all there is."""
+    from avbench.data.splits import split_summary
+
+    return not split_summary(name).sha256 or told.get("sha256") in {None, split_summary(name).sha256}
 
 
 def _is_named_after(record: Record, train: str) -> bool:

@@ -24,8 +24,8 @@ class TestClaims:
     def known(self, accept, monkeypatch) -> Path:
         """An entry on a list of avbench's, its key that of its inputs."""
         ours = SimpleNamespace(sha256="d" * 64, n=4)
-        monkeypatch.setattr("avbench.leaderboards.entry_claims.split_names", lambda: ["four"])
-        monkeypatch.setattr("avbench.leaderboards.entry_claims.split_summary", lambda name: ours)
+        monkeypatch.setattr("avbench.data.splits.split_names", lambda: ["four"])
+        monkeypatch.setattr("avbench.data.splits.split_summary", lambda name: ours)
         path = accept(key=hash_json(INPUTS), badge="verified")
         edited(path, lambda content, records: self.all(records, lambda known: known.update(inputs=INPUTS)))
         edited(path, lambda content, records: content.update(badge="submitted", rerun=None))
@@ -56,7 +56,7 @@ class TestClaims:
 
     def test_another_list_than_ours(self, known, monkeypatch):
         ours = SimpleNamespace(sha256="f" * 64, n=5)
-        monkeypatch.setattr("avbench.leaderboards.entry_claims.split_summary", lambda name: ours)
+        monkeypatch.setattr("avbench.data.splits.split_summary", lambda name: ours)
         told = "of 4 samples of the list dddddddddddd, and four has 5 of ffffffffffff: predict again"
         assert found(known) == [f"the record av/{one} in {known} is {told}" for one in ("common", "avsbench")]
 
@@ -65,9 +65,9 @@ class TestClaims:
         sentence = f"{known} is of the built-in method toy, and avbench has none of that name: give it its own name"
         assert found(known) == [sentence]
         ours = SimpleNamespace(origin="built-in", control=True)
-        monkeypatch.setattr("avbench.leaderboards.entry_claims.method_names", lambda: ["toy"])
-        monkeypatch.setattr("avbench.leaderboards.entry_claims.find_method", lambda name: ours)
-        monkeypatch.setattr("avbench.leaderboards.entry_claims.describe", lambda ref: ref)
+        monkeypatch.setattr("avbench.registry.method_names", lambda: ["toy"])
+        monkeypatch.setattr("avbench.registry.find_method", lambda name: ours)
+        monkeypatch.setattr("avbench.registry.describe", lambda ref: ref)
         sentence = f"{known} does not say of toy as avbench does whether it is a control: restore the file"
         assert found(known) == [sentence]
         edited(known, lambda _, records: self.all(records, lambda told: told["method"].update(origin="toy.py")))

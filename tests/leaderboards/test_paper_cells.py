@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from avbench.data.splits import split_summary
 from avbench.leaderboards.contestants import Contestant
 from avbench.leaderboards.entries import Entry
 from avbench.leaderboards.paper_cells import filled, filled_count
@@ -46,10 +47,10 @@ def record(want, value=0.5, *, seed=0, recipe=(), config=(), training=(), select
     if rule == "none":
         checkpoint = {"sha256": None}
     known = {
-        "method": {"name": want.method, "info": {"control": rule == "none"}},
+        "method": {"name": want.method, "origin": "built-in", "info": {"control": rule == "none"}},
         "config": {**published_settings(want.method, want.recipe), **want.settings, **dict(config)},
         "checkpoint": checkpoint,
-        "split": {"name": want.split, "sha256": f"list of {want.split}"},
+        "split": {"name": want.split, "sha256": split_summary(want.split).sha256},
         "truth": "7e",
         "protocol": {"version": 1},
         "metrics": {want.metric: 1},
@@ -180,6 +181,27 @@ def test_the_default_row_is_filled_in_every_sweep(jsa):
     ] == [(2, 0), (1, 0), (2, 0), (0, 0)]
 
 
+@pytest.mark.parametrize(
+    ("where", "other"),
+    [
+        (("method", "origin"), "mine.py"),
+        (("split", "sha256"), "0" * 64),
+        (("protocol", "version"), 2),
+        (("metrics", "locacc"), 2),
+        (("checkpoint", "training", "split", "sha256"), "0" * 64),
+    ],
+)
+def test_what_has_the_names_of_a_cell_and_is_something_else(jsa, where, other):
+    result = record(jsa)
+    assert number(*JSA, entry(result)) is not None
+    *way, last = where
+    inner = result.provenance
+    for key in way:
+        inner = inner[key]
+    inner[last] = other
+    assert number(*JSA, entry(result)) is None
+
+
 class TestSelections:
     def test_early_stop_is_the_oracle_of_the_same_list_and_latest_the_last(self):
         early, late = want_of("slavc-supp-2", 3, 0), want_of("slavc-supp-2", 3, 3)
@@ -190,6 +212,9 @@ class TestSelections:
         elsewhere = record(early, 0.3)
         elsewhere.provenance["checkpoint"]["selected"]["split"] = "vggss-unheard"
         assert filled(published_table("slavc-supp-2"), [entry(elsewhere)]).numbers == {}
+        of_that_name = record(early, 0.3)
+        of_that_name.provenance["checkpoint"]["selected"]["sha256"] = "0" * 64
+        assert filled(published_table("slavc-supp-2"), [entry(of_that_name)]).numbers == {}
 
     def test_where_none_is_said_the_last_comes_before_the_validated_one(self, jsa):
         last, validated = entry(record(jsa, 0.2), "local"), entry(record(jsa, 0.3, selection="validation"))
