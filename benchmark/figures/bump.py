@@ -127,9 +127,9 @@ def draw(data: BumpData) -> Figure:
 
 
 def _draw_line(axes: Axes, line: BumpLine, at: Sequence[float], look: Look) -> None:
-    axes.plot(range(len(at)), at, label=line.title, markersize=8, markeredgecolor="white", **look.line())
+    axes.plot(range(len(at)), at, label=line.title, markersize=10, markerfacecolor="white", **look.line())
     for x, (place, height) in enumerate(zip(line.places, at, strict=True)):
-        axes.annotate(str(place), (x, height), ha="center", va="center_baseline", fontsize=5, color="white")
+        axes.annotate(str(place), (x, height), ha="center", va="center_baseline", fontsize=5.5, color=DARK)
 
 
 def _name(axes: Axes, data: BumpData, at: int, side: str) -> None:

@@ -54,7 +54,7 @@ def site_data(site: Site, progress: Progress = silent) -> dict[str, Any]:
             "avbench": avbench.__version__,
             "entries": len(site.entries),
             "records": records,
-            "note": "Written by avbench site from accepted records; every number can be traced to its file.",
+            "note": _note(site.entries),
         },
         "metrics": {name: _metric(name) for name in _shown_metrics(found)},
         "protocols": {board.protocol: _protocol(board) for board in found},
@@ -67,6 +67,14 @@ def site_data(site: Site, progress: Progress = silent) -> dict[str, Any]:
         "files": {entry.name: _file(entry) for entry in sorted(site.entries, key=_place) if entry.badge != "local"},
         "published": list(site.published),
     }
+
+
+def _note(entries: Sequence[Entry]) -> str:
+    own = sum(entry.badge == "local" for entry in entries)
+    if not own:
+        return "Written by avbench site from accepted records; every number can be traced to its file."
+    rest = f"{len(entries) - own} accepted ones and {own}" if own < len(entries) else "results"
+    return f"Written by avbench site from {rest} of a runs folder, which nobody has accepted."
 
 
 def _boards(site: Site, progress: Progress) -> list[Board]:

@@ -17,10 +17,20 @@ const el = (name, attributes = {}, ...children) => fill(document.createElement(n
 const svg = (name, attributes = {}, ...children) => fill(document.createElementNS(SVG, name), attributes, children);
 const unseen = (...children) => el("span", { class: "unseen" }, ...children);
 
-/** A link where the text is a web address, else the text. */
+/** A link where the text is a web address or a paper on arXiv, else the text. */
 function maybeLink(text) {
-  return /^https:\/\//.test(text) ? el("a", { href: text, rel: "noreferrer" }, text.replace(/^https:\/\//, "")) : text;
+  const [, paper] = /^arXiv:(\d{4}\.\d{4,5}(?:v\d+)?)$/.exec(text) ?? [];
+  if (paper) return link(`https://arxiv.org/abs/${paper}`, text);
+  return /^https:\/\//.test(text) ? link(text, text.replace(/^https:\/\//, "")) : text;
 }
+
+/** A repository on GitHub, `owner/name` and perhaps what there is to say of it, as a link. */
+function repository(text) {
+  const [, name, more] = /^([\w.-]+\/[\w.-]+)((?:, .*)?)$/.exec(text) ?? [];
+  return name ? [link(`https://github.com/${name}`, name), more] : maybeLink(text);
+}
+
+const link = (address, text) => el("a", { href: address, rel: "noreferrer" }, text);
 
 /** An image from the data, which must carry its own bytes. */
 function picture(uri, attributes) {

@@ -15,7 +15,7 @@ function card(method) {
     `${count(method.parameters.inference)} at inference, ${count(method.parameters.training)} in training`;
   const known = [
     ["Paper", method.paper],
-    ["Official code", method.official],
+    ["Official code", method.official && repository(method.official)],
     ["Family", method.family],
     ["Needs", method.needs.join(", ")],
     ["Training labels", method.labels],
@@ -27,7 +27,7 @@ function card(method) {
     { class: "facts card" },
     [...known, ...method.card]
       .filter(([, text]) => yes(text))
-      .map(([term, text]) => el("div", {}, el("dt", {}, term), el("dd", {}, maybeLink(String(text))))),
+      .map(([term, text]) => el("div", {}, el("dt", {}, term), el("dd", {}, typeof text === "object" ? text : maybeLink(String(text))))),
   );
 }
 

@@ -12,7 +12,7 @@ const BADGES = {
   verified: "re-run from weights",
   submitted: "accepted with per-sample values, not re-run",
   paper: "copied from a paper",
-  local: "from the runs folder of this machine",
+  local: "from a runs folder, accepted by nobody",
 };
 const VERDICTS = { yes: "●", unclear: "◐", no: "○" };
 

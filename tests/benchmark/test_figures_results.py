@@ -258,6 +258,8 @@ class TestBump:
         assert [line.get_label() for line in axes.get_lines()] == ["b", "a", "c"]
         assert list(axes.get_lines()[2].get_xdata()) == [0, 1, 2]
         assert list(axes.get_lines()[2].get_ydata()) == [3, 1, 2]
+        assert {line.get_markerfacecolor() for line in axes.get_lines()} == {"white"}, "dark places are read on white"
+        assert "white" not in {text.get_color() for text in axes.texts}
         assert [label.get_text() for label in axes.get_xticklabels()] == [
             *("common\n\u03c4 = 1.00", "jsa\n\u03c4 = -0.82", "lvs\n\u03c4 = -")
         ]

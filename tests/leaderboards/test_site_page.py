@@ -402,6 +402,24 @@ def test_the_gallery_enlarges_what_is_pointed_at_focused_or_tapped(visit):
 
 
 @needs_chromium
+def test_papers_and_repositories_are_links(visit, tmp_path):
+    data = copy.deepcopy(DATA)
+    data["methods"]["ezvsl"] |= {"paper": "arXiv:2203.09324", "official": "stoneMo/EZ-VSL"}
+    data["methods"]["jsa"] |= {"paper": "CVPR 2025", "official": "owner/name, compared model"}
+    page = visit("#/method/ezvsl", written(tmp_path / "index.html", data))
+    found = [(link.text_content(), link.get_attribute("href")) for link in page.locator(".card a").all()]
+    assert found == [
+        ("arXiv:2203.09324", "https://arxiv.org/abs/2203.09324"),
+        ("stoneMo/EZ-VSL", "https://github.com/stoneMo/EZ-VSL"),
+    ]
+    page.evaluate("location.hash = '#/method/jsa'")
+    expect(page.locator("h1")).to_have_text("jsa")
+    expect(page.locator(".card a")).to_have_attribute("href", "https://github.com/owner/name")
+    expect(page.locator(".card")).to_contain_text("owner/name, compared model")
+    expect(page.locator(".card")).to_contain_text("CVPR 2025")
+
+
+@needs_chromium
 def test_published_tables_keep_their_marks_and_lose_anything_live(visit, tmp_path):
     table = (
         '<table onclick="window.hit=1"><tr><td class="best" style="color:red">'
