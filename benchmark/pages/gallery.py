@@ -118,7 +118,7 @@ def _heated(pixels: Pixels, native: NDArray[np.float32], seen: Box) -> Pixels:
         size=(bottom - top, right - left),
         keep_constant=True,
     )
-    heat = minmax_guarded(wide)[0].nan_to_num(nan=0).clamp(0, 1).numpy()
+    heat = minmax_guarded(wide)[0].clamp(0, 1).numpy()
     shown = pixels.copy()
     shown[top:bottom, left:right] = (255 * overlay(pixels[top:bottom, left:right], heat)).round().astype(np.uint8)
     return shown
