@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-9
 """How far a number may be from what others give."""
 
+RATES = ("locacc", "locacc_30", "locacc_75")
+"""Success rates over the samples with a sounding object."""
+
 BUILT_IN = "built-in"
 """The origin of methods of the package."""
 
@@ -31,7 +34,9 @@ def claim_problems(entry: Entry) -> Iterator[str]:
     yield from _badge(entry)
     if entry.split in split_names():
         for record in entry.records:
-            yield from _record(record, f"{record.variant}/{record.protocol} in {entry.path}")
+            where = f"{record.variant}/{record.protocol} in {entry.path}"
+            yield from _record(record, where)
+            yield from _rates(record, where)
         yield from _method(entry)
     if entry.parameters and not 0 <= entry.parameters.inference <= entry.parameters.training:
         told = f"{entry.parameters.inference} of {entry.parameters.training}"
@@ -81,6 +86,20 @@ def _record(record: Record, where: str) -> Iterator[str]:
             f"the record {where} is of {told[1]} samples of the list {str(told[0])[:12]}, and {record.split} has "
             f"{ours.n} of {ours.sha256[:12]}: predict again"
         )
+
+
+def _rates(record: Record, where: str) -> Iterator[str]:
+    """Success rates whose intervals are not Wilson's."""
+    from avbench.metrics.statistics import wilson_interval
+
+    for name in RATES:
+        value, ends = record.metrics.get(name, math.nan), record.intervals.get(name)
+        if ends is None or not (0 <= value <= 1 and record.n_positive > 0):
+            continue
+        given = wilson_interval(round(value * record.n_positive), record.n_positive)
+        if not all(map(_close, ends, given)):
+            told = f"{ends[0]:.6g} to {ends[1]:.6g}, where Wilson's is {given[0]:.6g} to {given[1]:.6g}"
+            yield f"the interval of {name} of the record {where} is {told}: score again"
 
 
 def _method(entry: Entry) -> Iterator[str]:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from avbench.metrics.statistics import wilson_interval
 from avbench.store import hash_json
 
 SPEC = importlib.util.spec_from_file_location("edited_entries", Path(__file__).with_name("edited_entries.py"))
@@ -29,6 +30,7 @@ class TestClaims:
         path = accept(key=hash_json(INPUTS), badge="verified")
         edited(path, lambda content, records: self.all(records, lambda known: known.update(inputs=INPUTS)))
         edited(path, lambda content, records: content.update(badge="submitted", rerun=None))
+        edited(path, lambda content, records: records[0]["intervals"].update(locacc=wilson_interval(2, 3)))
         assert found(path) == []
         return path
 
@@ -52,6 +54,13 @@ class TestClaims:
         assert found(known) == [
             f"the record av/{protocol} in {known} cannot be, since {wrong}: restore the file"
             for protocol in ("common", "avsbench")
+        ]
+
+    def test_an_interval_that_is_too_narrow(self, known):
+        edited(known, lambda _, records: records[0]["intervals"].update(locacc=[0.66, 0.67]))
+        assert found(known) == [
+            f"the interval of locacc of the record av/common in {known} is 0.66 to 0.67, where Wilson's is 0.20766 to "
+            "0.938508: score again"
         ]
 
     def test_another_list_than_ours(self, known, monkeypatch):
