@@ -44,7 +44,7 @@ def main(given: Sequence[str]) -> int:
     published = _published(shown, options)
     if not shown and not published:
         raise UsageError(
-            f"expected boards with all that is asked for, there are {told(everything)}: ask for less, or name --runs"
+            f"expected boards of {_asked(options)}, there are {told(everything)}: ask for less, or name --runs"
         )
     found = _boards(shown, published, options)
     if options.out:
@@ -57,6 +57,11 @@ def main(given: Sequence[str]) -> int:
             show_moves(everything, shown, _named(options.metric, "metric"))
         show_further(everything, shown)
     return 0
+
+
+def _asked(options: Namespace) -> str:
+    named = {name: getattr(options, name) for name in ("split", "protocol", "selection", "badge")}
+    return " ".join(f"--{name} {given}" for name, given in named.items() if given) or "accepted results"
 
 
 def _parser() -> ArgumentParser:

@@ -58,7 +58,7 @@ def test_boards_of_own_runs(capsys, runs, tmp_path):
         "there is no method on these boards called 'tini-plugin': did you mean tiny-plugin?" in capsys.readouterr().err
     )
     assert asked(*given, "--selection", "oracle") == 2
-    assert "expected boards with all that is asked for, there are " in capsys.readouterr().err
+    assert "expected boards of --split tiny --selection oracle, there are " in capsys.readouterr().err
 
 
 def test_published_numbers(capsys):
@@ -77,7 +77,11 @@ def test_published_numbers(capsys):
         (["--badge", "verifed"], "there is no badge called 'verifed': did you mean verified?"),
         (["--selection", "best"], "there is no selection called 'best'"),
         (["--metric", "locac"], "there is no metric called 'locac': did you mean locacc"),
-        (["--split", "nowhere"], "expected boards with all that is asked for, there are "),
+        (["--split", "nowhere"], "expected boards of --split nowhere, there are "),
+        (
+            ["--split", "nowhere", "--protocol", "jsa", "--badge", "local"],
+            "expected boards of --split nowhere --protocol jsa --badge local, there are ",
+        ),
         (["--runs", "nowhere"], "expected a runs folder with records/ in it, got "),
         (["--check", "nowhere"], "expected a folder of accepted entries at nowhere, found none: check the path"),
     ],
