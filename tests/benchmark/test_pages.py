@@ -513,7 +513,7 @@ class TestGallery:
     def test_the_columns(self, pictures):
         kept = maps(hot_at(0, 0))
         entries = [
-            entry("whole", rule="none", maps=kept),
+            entry("any disc", rule="none", maps=kept),
             entry("b", rule="oracle", maps=kept),
             entry("b", rule="validation", maps=kept, ciou=(0.1, 0.1, 0.1)),
             entry("b", rule="last"),
@@ -523,9 +523,9 @@ class TestGallery:
         ]
         samples = data_of(*entries, pictures=pictures)["gallery"]["samples"]
         assert [[one["title"] for one in sample["maps"]] for sample in samples] == [
-            ["b", "whole"],
-            ["a", "b", "whole"],
-            ["b", "whole"],
+            ["b", "any disc"],
+            ["a", "b", "any disc"],
+            ["b", "any disc"],
         ]
         assert samples[0]["maps"][0]["ciou"] == 0.1
 
