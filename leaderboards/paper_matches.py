@@ -139,7 +139,7 @@ def _as_here(want: Wanted, record: Record) -> bool:
     from avbench.metrics.protocols import get_protocol
 
     known, ours = record.provenance, split_summary(want.split)
-    return (
+    return bool(
         known["method"].get("origin") == "built-in"
         and (not ours.sha256 or known["split"].get("sha256") == ours.sha256)
         and known["protocol"].get("version") == get_protocol(want.protocol).version

@@ -55,7 +55,7 @@ def main(given: Sequence[str]) -> int:
     from avbench.pages.published import tables_for_page
     from avbench.store import write_atomic
 
-    site = Site(tuple(entries), _pictures(options, entries), tables_for_page(entries))
+    site = Site(tuple(entries), _pictures(options, entries), tables_for_page(entries, bar))
     text = render(site_data(site, bar)).encode()
     write_atomic(out, text)
     log(f"page: {out} ({len(text) / 1e6:.2f} MB, {len(entries)} entries)")

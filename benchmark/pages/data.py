@@ -61,7 +61,7 @@ def site_data(site: Site, progress: Progress = silent) -> dict[str, Any]:
         "splits": {board.split: _split(board) for board in found},
         "methods": {name: _method(group) for name, group in _by_method(site.entries)},
         "boards": [_board(number, board) for number, board in enumerate(found)],
-        "moves": [found for one in moving(pools(site.entries)) if (found := _moves(one))],
+        "moves": [moves for moves in map(_moves, moving(pools(site.entries))) if moves],
         "pages": {name: page_of(group) for name, group in _by_method(site.entries)},
         "gallery": None if site.pictures is None else gallery(site.pictures, _pictured(site)),
         "files": {entry.name: _file(entry) for entry in sorted(site.entries, key=_place) if entry.badge != "local"},

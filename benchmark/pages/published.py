@@ -11,11 +11,17 @@ from avbench.leaderboards.paper_cells import filled
 from avbench.leaderboards.paper_costs import counts_parameters, with_sizes
 from avbench.leaderboards.paper_text import paper_grid
 from avbench.leaderboards.published_tables import PublishedTable, published_tables
+from avbench.opening import Progress, silent
 
 
-def tables_for_page(entries: Sequence[Entry]) -> tuple[dict[str, str], ...]:
+def tables_for_page(entries: Sequence[Entry], progress: Progress = silent) -> tuple[dict[str, str], ...]:
     """Id, title, paper and HTML of each table; costs, which depend on the machine, are the papers' alone."""
-    return tuple(_for_page(table, entries) for table in published_tables())
+    tables, found = published_tables(), []
+    with progress("papers' tables", len(tables)) as advance:
+        for table in tables:
+            found.append(_for_page(table, entries))
+            advance(1)
+    return tuple(found)
 
 
 def _for_page(table: PublishedTable, entries: Sequence[Entry]) -> dict[str, str]:

@@ -161,7 +161,7 @@ function listening(row) {
     ` ${verdict} `,
     drop === null || drop === undefined
       ? null
-      : el("span", { class: "drop" }, `${drop > 0 ? "−" : "+"}${percent(Math.abs(drop))}`),
+      : el("span", { class: "drop" }, minus(percent(drop))),
   );
 }
 
