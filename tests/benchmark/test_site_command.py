@@ -45,7 +45,7 @@ def records(tmp_path) -> Path:
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     """Runs the command without the papers' tables, which take seconds to count; gives its exit code and the page."""
-    monkeypatch.setattr("avbench.pages.published.tables_for_page", lambda entries: ())
+    monkeypatch.setattr("avbench.pages.published.tables_for_page", lambda entries, progress: ())
     out = tmp_path / "site"
 
     def run(*given, to=out) -> tuple[int, Path]:
