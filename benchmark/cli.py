@@ -35,7 +35,7 @@ COMMANDS = {
     "new-method": ("new_method", "write a method of your own to start from, with its test"),
     "localize": ("localizing", "draw where a method hears the sound in one image"),
     "convert": ("converting", "turn an authors' checkpoint into one of ours"),
-    "list": ("listing", "list methods, splits, protocols, metrics, controls, recipes or sweeps"),
+    "list": ("listing", "list methods, splits, protocols, metrics, controls, recipes, sweeps or tables"),
     "demo-sheet": ("demo_sheet", "draw a contact sheet of a demo split"),
     "profile": ("profiling", "time a part of the suite beside what it replaces"),
     "card": ("card", "say what methods are, what they learn from, and what they cost"),

@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from avbench.errors import UsageError
 from avbench.figures.choice import FigureChoice
 from avbench.figures.gathering import about, gather_rows
-from avbench.figures.style import GREY, SMALL, TWO_COLUMNS, Look, caption, looks, looks_of, paper_figure
+from avbench.figures.style import GREY, INTERVALS, SMALL, TWO_COLUMNS, Look, caption, looks, looks_of, paper_figure
 from avbench.leaderboards.contestants import Contestant
 from avbench.leaderboards.measures import MEASURES, column_of, sounding
 from avbench.leaderboards.sensitivity import is_control
@@ -116,7 +116,7 @@ def draw(data: ReliabilityData) -> Figure:
         axes.set_axis_off()
     for axes in grid[::across]:
         axes.set_ylabel("localised (%)")
-    caption(figure, data.about)
+    caption(figure, f"{data.about}; bars: {INTERVALS}")
     return figure
 
 

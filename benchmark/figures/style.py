@@ -35,6 +35,9 @@ GREY, DARK, FAINT = "#767676", "#333333", "#dddddd"
 SMALL = 6.0
 """Points of the smallest words."""
 
+INTERVALS = "95 % (Wilson)"
+"""What the caption calls intervals of rates."""
+
 LETTER = 0.048
 """Inches that a letter of :data:`SMALL` takes, and a little more."""
 

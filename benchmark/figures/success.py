@@ -15,7 +15,17 @@ from torch import Tensor
 
 from avbench.figures.choice import FigureChoice
 from avbench.figures.gathering import about, gather_rows, sounding_rows
-from avbench.figures.style import GREY, ONE_COLUMN, Look, caption, legend_below, looks, looks_of, paper_figure
+from avbench.figures.style import (
+    GREY,
+    INTERVALS,
+    ONE_COLUMN,
+    Look,
+    caption,
+    legend_below,
+    looks,
+    looks_of,
+    paper_figure,
+)
 from avbench.leaderboards.contestants import Contestant
 from avbench.leaderboards.measures import column_of
 from avbench.leaderboards.rows import percent
@@ -96,7 +106,7 @@ def draw(data: SuccessData) -> Figure:
     axes.set(xlim=(0, 1), ylim=(0, 100), xlabel="threshold on cIoU", ylabel="success rate (%)")
     axes.xaxis.set_major_locator(MultipleLocator(0.1))
     legend_below(figure, axes, 2)
-    caption(figure, data.about)
+    caption(figure, f"{data.about}; bands: {INTERVALS}")
     return figure
 
 
