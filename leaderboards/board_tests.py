@@ -87,7 +87,8 @@ def _sets(
 def _compared(having: Sequence[Contestant], metrics: Sequence[str], pool: Pool, resamples: int) -> Comparison:
     there = selections_of([one.record for one in having])
     ranked = tuple(one for one in pool.selections if one in there)
-    return compare(having, Plan(metrics=tuple(metrics), resamples=resamples, selections=ranked))
+    plan = Plan(metrics=tuple(metrics), resamples=resamples, selections=ranked, parts=False)
+    return compare(having, plan)
 
 
 def _enter(rows: Mapping[str, Measured], found: Comparison) -> None:

@@ -25,6 +25,7 @@ class Plan:
         seed: of both.
         ranked: methods that are ranked even if they are controls.
         selections: of checkpoints, those that are ranked with each other; empty for the first that is there.
+        parts: also compare within sizes and classes.
     """
 
     metrics: tuple[str, ...] = ()
@@ -33,6 +34,7 @@ class Plan:
     seed: int = 0
     ranked: tuple[str, ...] = ()
     selections: tuple[Selection, ...] = ()
+    parts: bool = True
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def compare(contestants: Sequence[Contestant], plan: Plan) -> Comparison:
         results=tuple(replace(one, standings=tuple(one.standings[n] for n in order)) for one in results),
         selections=selections,
         left_out=tuple(sorted((one.record.title, one.record.selection) for one in rest)),
-        parts=_parts(field, drawn, [n for n in order if n in field.ranked]),
+        parts=_parts(field, drawn, [n for n in order if n in field.ranked]) if plan.parts else (),
         resamples=plan.resamples,
         seed=plan.seed,
     )

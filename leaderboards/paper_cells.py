@@ -196,7 +196,7 @@ def _letters(found: Mapping[Place, Ours], resamples: int) -> dict[Place, str]:
     contestants = {str(place[0]): _contestant(str(place[0]), one) for place, one in found.items()}
     if metric not in comparable([one.samples for one in contestants.values()]):
         return {}
-    plan = Plan(metrics=(metric,), resamples=resamples, ranked=_names(contestants))
+    plan = Plan(metrics=(metric,), resamples=resamples, ranked=_names(contestants), parts=False)
     (result,) = compare([*contestants.values()], plan).results
     groups = {one.title: one.group for one in result.standings}
     return {place: chr(ord("a") + group - 1) for place in found if (group := groups[str(place[0])]) is not None}

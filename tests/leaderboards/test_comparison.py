@@ -185,6 +185,13 @@ def test_the_seed_decides_the_intervals():
     assert first.standings[0].low != second.standings[0].low
 
 
+def test_sizes_and_classes_can_be_left_out():
+    entries = [entry("one", noise(1)), entry("two", noise(2))]
+    whole, without = (compare(entries, replace(QUICK, parts=parts)) for parts in (True, False))
+    assert whole.parts
+    assert without == replace(whole, parts=())
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("changes", "kind", "message"),
