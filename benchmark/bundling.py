@@ -17,7 +17,7 @@ from avbench.checkpoints import CONFIG, MODEL, sha256_of
 from avbench.data.splits import split_names, split_summary
 from avbench.errors import UsageError
 from avbench.listening import Listener, Plan, read_listening
-from avbench.records import Record, read_record, seal_of, selection_of
+from avbench.records import Record, read_record, seal_of
 from avbench.redacting import redacted
 from avbench.request import WITH_OBJECTS, RecordPlace, part_count, part_path
 from avbench.rescoring import AUDIO, Choice, chosen
@@ -174,7 +174,7 @@ def _entry(found: Mapping[str, Stored], trainings: Mapping[str, Sequence[Path]],
         split=own.split,
         method=own.method,
         key=own.key,
-        selection=selection_of({**own.resolved, "split": {"name": own.split, "sha256": own.split_sha256}}),
+        selection=own.selection,
         audio={audio: found[audio].key for audio in AUDIO if audio in found},
         prior=prior.key if prior else None,
         protocols=tuple(sorted(protocols)),

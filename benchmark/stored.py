@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.errors import AvbenchError, UsageError
+from avbench.records import Selection, selection_of
 from avbench.request import Job, RecordPlace, part_count, part_path
 from avbench.store import read_json, write_json
 
@@ -71,6 +72,11 @@ class Stored:
 
         with safe_open(part_path(self.folder, 0), framework="numpy") as file:
             return "extra.image_query" in file.keys()  # noqa: SIM118 - no dict
+
+    @property
+    def selection(self) -> Selection:
+        """How the checkpoint was chosen, as the records of these predictions say it."""
+        return selection_of({**self.resolved, "split": {"name": self.split, "sha256": self.split_sha256}})
 
     @property
     def title(self) -> str:

@@ -17,7 +17,6 @@ from avbench.data.splits import Split, split_names, split_summary
 from avbench.errors import AvbenchError
 from avbench.opening import Places, Progress, open_split
 from avbench.parts import Part, read_part
-from avbench.records import selection_of
 from avbench.request import PART, part_count, part_path
 from avbench.rescoring import AUDIO
 from avbench.store import hash_json, read_json
@@ -94,16 +93,11 @@ def entry_problems(entry: Result, found: Mapping[str, Stored]) -> list[str]:
     if entry.prior and (entry.prior not in found or found[entry.prior].method != OBJECT_PRIOR):
         problems.append(f"{entry.title} lacks the object maps {entry.prior[:12]} that it fuses in")
     own = found.get(entry.key)
-    if own and (rule := selection_told_by(own)) != entry.selection:
+    if own and (rule := own.selection) != entry.selection:
         problems.append(
             f"{entry.title} is of the selection {entry.selection} in the manifest, and of {rule} by its checkpoint"
         )
     return problems
-
-
-def selection_told_by(stored: Stored) -> str:
-    """How the checkpoint behind some predictions was chosen."""
-    return selection_of({**stored.resolved, "split": {"name": stored.split, "sha256": stored.split_sha256}})
 
 
 def own_split(name: str, places: Places, progress: Progress) -> Split:

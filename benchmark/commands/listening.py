@@ -16,7 +16,6 @@ from avbench.commands.running import add_machine, add_places, add_weights, evalu
 from avbench.commands.shared import bar, check_least, command_parser, log, names, optional_path, parse
 from avbench.errors import UsageError
 from avbench.listening import Plan, listen
-from avbench.records import selection_of
 from avbench.rescoring import Choice, chosen
 from avbench.stored import Stored, find_stored, read_stored
 
@@ -133,7 +132,7 @@ def _told(answers: Answers, found: Sequence[Stored]) -> Answers:
     """The answers with the selection of their checkpoints behind their titles, where tables must tell it."""
     from avbench.leaderboards.selections import CAUTIONS, must_tell
 
-    there = {one.key: selection_of({**one.resolved, "split": {"name": one.split}}) for one in found}
+    there = {one.key: one.selection for one in found}
     selections = [there[one.provenance["keys"]["true"]] for one in answers.found]
     if not must_tell(selections):
         return answers

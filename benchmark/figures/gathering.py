@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from avbench.errors import AvbenchError, UsageError
 from avbench.figures.choice import FigureChoice
 from avbench.opening import Progress
-from avbench.records import Record
+from avbench.records import SELECTIONS, Record
 from avbench.rescoring import Choice, chosen, rescore
 from avbench.stored import find_stored
 
@@ -73,9 +73,14 @@ def gather_records(
     from avbench.leaderboards.contestants import told_apart
 
     wanted = Choice(choice.methods, choice.splits, audio=("true",), protocols=tuple(protocols))
-    splits = sorted({stored.split for stored in chosen(find_stored(places), wanted)})
+    predictions = chosen(find_stored(places), wanted)
+    splits = sorted({stored.split for stored in predictions})
     if len(splits) > 1:
         raise UsageError(f"expected results of one split for a figure, got {', '.join(splits)}: choose with --split")
+    there = {stored.selection for stored in predictions} - {"none"}
+    if choice.selection is None and len(there) > 1:
+        found = " and ".join(selection for selection in SELECTIONS if selection in there)
+        raise UsageError(f"expected checkpoints of one selection in a figure, got {found}: choose with --selection")
     records, _ = told_apart(_of_selection(rescore(places, wanted, progress), choice))
     return sorted(records, key=lambda record: _place(record, choice.methods))
 
@@ -106,12 +111,7 @@ def about(rows: Sequence[Contestant], what: str) -> str:
 def _of_selection(records: Sequence[Record], choice: FigureChoice) -> list[Record]:
     from avbench.leaderboards.selections import ranked_records, ranked_selections, selections_of
 
-    there = selections_of(records)
-    if choice.selection is None and len(there) > 1:
-        raise UsageError(
-            f"expected checkpoints of one selection in a figure, got {' and '.join(there)}: choose with --selection"
-        )
-    asked = there if choice.selection is None else (choice.selection,)
+    asked = selections_of(records) if choice.selection is None else (choice.selection,)
     return ranked_records(records, ranked_selections(records, asked))
 
 

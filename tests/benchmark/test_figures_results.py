@@ -496,6 +496,10 @@ class TestOneThingAFigure:
             record = read_record(record_of(runs, method))
             told = {"sha256": "ab", "selected": {"rule": rule, "split": "another"}}
             write_record(replace(record, provenance={**record.provenance, "checkpoint": told}))
+            (about,) = (runs / "predictions" / "tiny").glob(f"{method}-*/about.json")
+            content = json.loads(about.read_text())
+            content["resolved"]["checkpoint"] = told
+            about.write_text(json.dumps(content))
         with pytest.raises(
             UsageError,
             match=r"^expected checkpoints of one selection in a figure, got last and oracle: choose with --selection$",
